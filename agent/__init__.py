@@ -1,0 +1,1 @@
+"""The face: the OpenAI-compatible HTTP API, feedback, the operations API and the command line."""
