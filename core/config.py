@@ -12,15 +12,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.errors import ConfigError
 
 BUILT_IN_MODEL = "hone-tiny"
+_METRICS = "feedback.names"
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Engine(Section):
@@ -82,6 +83,14 @@ class Metric(Section):
     labels: tuple[str, ...] = Field((), description="The words of a label.")
     better: Literal["higher", "lower", "none"] = Field("higher", description="Which direction is good.")
     may_train: bool = Field(False, description="Whether it may become a training row.")
+
+    @model_validator(mode="after")
+    def _can_be_given(self) -> "Metric":
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high, not {self.low} and {self.high}")
+        if (self.type == "label") != bool(self.labels):
+            raise ValueError("labels belong to the type label, which needs at least one")
+        return self
 
 
 class FeedbackNames(Section):
@@ -191,22 +200,44 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"The settings file {path} does not exist; create it or unset HONE_CONFIG.") from None
+    except OSError as error:
+        raise ConfigError(f"The settings file {path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"The settings file {path} is not TOML: {error}.") from None
 
 
 def _put(values: dict[str, Any], path: tuple[str, ...], value: str) -> None:
+    """Set one value; where a section should be and is not, `parse` says so."""
     for name in path[:-1]:
-        values = values.setdefault(name, {})
+        section = values.setdefault(name, {})
+        if not isinstance(section, dict):
+            return
+        values = section
     values[path[-1]] = value
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
     name = ".".join(map(str, error["loc"]))
     if error["type"] != "extra_forbidden":
-        return f"setting {name}: {error['msg']} (got {error['input']!r})"
-    near = difflib.get_close_matches(name, [key for key, _ in describe()], n=1, cutoff=0.0)
-    return f"unknown setting {name}; the nearest known one is {near[0]}"
+        return f"setting {name}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"
+    kind, known = "setting", _settings_beside(name)
+    if isinstance(error["input"], Mapping):
+        kind, known = "section", [section for key in known for section in _sections_above(key)]
+    # A known setting that stands in the wrong section is nearer than any other word.
+    known = [key for key in known if key.rpartition(".")[2] == error["loc"][-1]] or known
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"unknown {kind} {name}; the nearest known one is {near[0]}"
+
+
+def _settings_beside(name: str) -> list[str]:
+    """All known settings, those of a metric under the name that the file gives it."""
+    metric = name.rpartition(".")[0] if name.startswith(f"{_METRICS}.") else f"{_METRICS}.NAME"
+    return [*(key for key, _ in describe()), *(f"{metric}.{field}" for field in Metric.model_fields)]
+
+
+def _sections_above(name: str) -> Iterator[str]:
+    while name := name.rpartition(".")[0]:
+        yield name
 
 
 def describe(section: Section | None = None, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -96,8 +96,8 @@ interactions = Table(
     Index("interactions_subject", "subject", "id"),
     Index("interactions_served", "served", "id"),
     Index("interactions_arm", "arm", "id"),
-    Index("interactions_experiment", "experiment", "subject"),
-    Index("interactions_parent", "parent"),
+    Index("interactions_experiment", "experiment", "id"),
+    Index("interactions_parent", "parent", "id"),
 )
 
 feedback = Table(
