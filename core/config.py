@@ -31,6 +31,7 @@ class Engine(Section):
     url: str = Field(
         "", description="Address of an engine that others run; empty: Hone starts its own on this machine."
     )
+    host: str = Field("127.0.0.1", description="Address that Hone's own engine listens on; keep it private.")
     port: int = Field(0, ge=0, le=65535, description="Port of Hone's own engine; 0: the gateway's port + 1.")
     dtype: str = Field("bfloat16", description="Number format that vLLM computes in.")
     max_model_len: int = Field(
@@ -137,7 +138,7 @@ class Settings(Section):
     @property
     def engine_url(self) -> str:
         """Where the gateway finds the engine."""
-        return self.engine.url or f"http://127.0.0.1:{self.engine.port or self.gateway.port + 1}"
+        return self.engine.url or f"http://{self.engine.host}:{self.engine.port or self.gateway.port + 1}"
 
     @property
     def database_url(self) -> str:
