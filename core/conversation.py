@@ -28,11 +28,12 @@ def grow(
 def read(conn: Connection, leaves: Iterable[str]) -> Mapping[str, Branch]:
     """For each leaf the messages from the first one to it; erased ones are left out."""
     wanted = sorted(set(leaves))
-    found = {row["id"]: row for row in _nodes(conn, wanted)}
+    found = {row["id"]: row for row in ancestry(conn, wanted)}
     return {leaf: _branch(found, leaf) for leaf in wanted}
 
 
-def _nodes(conn: Connection, leaves: Sequence[str]) -> Iterator[RowMapping]:
+def ancestry(conn: Connection, leaves: Sequence[str]) -> Iterator[RowMapping]:
+    """The nodes from which these leaves grow, themselves included; each once for every 500 leaves."""
     for start in range(0, len(leaves), LEAVES_AT_ONCE):
         chain = (
             select(nodes.c.id, nodes.c.parent)

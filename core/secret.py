@@ -14,6 +14,7 @@ from pathlib import Path
 
 import orjson
 
+from core.disk import sync
 from core.errors import SetupError
 from core.types import JsonObject, Subject
 
@@ -93,15 +94,7 @@ def _create(path: Path) -> None:
         return
     finally:
         draft.unlink()
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(path.parent)
 
 
 def _read(path: Path) -> bytes:

@@ -10,11 +10,13 @@ from conftest import StoppedClock, WriterFactory
 from rows import settled, wait_until
 from sqlalchemy import func, select
 
+from core import config, conversation
 from core.errors import NotStored, Unavailable
 from core.ids import new_id
 from core.ledger import InteractionFilter, Ledger, Owner
-from core.schema import metadata, nodes
+from core.schema import interactions, metadata, nodes
 from core.secret import Secret
+from core.spool import Spool
 from core.store import Store
 from core.types import Arm, Finish, Interaction, Version
 from core.writer import Kept, Writer
@@ -116,6 +118,14 @@ def test_a_conversation_of_n_turns_costs_its_messages_once(ledger: Ledger, store
         assert found.reply == {"role": "assistant", "content": f"answer {turn}"}
 
 
+def test_reading_many_turns_of_a_conversation_visits_each_message_once(ledger: Ledger, store: Store) -> None:
+    texts = [str(number) for number in range(40)]
+    record(ledger, *(answer(*texts[:end], reply=None) for end in range(1, 41)))
+    with store.read() as conn:
+        leaves = list(conn.scalars(select(interactions.c.prompt)))
+        assert len(list(conversation.ancestry(conn, leaves))) == len(leaves) == 40
+
+
 def test_a_reply_that_comes_back_as_the_past_is_the_same_node(ledger: Ledger, store: Store) -> None:
     record(ledger, answer("q1", reply={"role": "assistant", "content": "a1"}))
     record(ledger, answer("q1", "a1", "q2", reply={"role": "assistant", "content": "a2"}))
@@ -195,9 +205,8 @@ def test_an_answer_in_the_spool_can_be_rated(ledger: Ledger, outage: None) -> No
 
 
 def test_what_went_through_the_spool_is_the_same(ledger: Ledger, store: Store, writer: Writer) -> None:
-    other = store.engine.dialect.name
     with store.write() as conn:
-        if other == "postgresql":
+        if conn.dialect.name == "postgresql":
             conn.exec_driver_sql("LOCK TABLE nodes, interactions, feedback IN EXCLUSIVE MODE")
         assert ledger.record(FULL).result(10) is Kept.SPOOLED
         given = thumb(FULL, correction="Better \0", reasons=("short", "wrong"), tags={"a": 1})
@@ -209,9 +218,6 @@ def test_what_went_through_the_spool_is_the_same(ledger: Ledger, store: Store, w
 
 
 def test_the_owner_of_an_answer_that_was_not_stored_is_forgotten(store: Store, secret: Secret, tmp_path: Path) -> None:
-    from core import config
-    from core.spool import Spool
-
     writer = Writer(store, Spool.open(tmp_path / "s", 1), config.Ledger(queue=1))
     ledger = Ledger(store, writer, secret)
     refused = answer()

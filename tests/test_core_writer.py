@@ -127,6 +127,7 @@ async def test_a_client_that_goes_away_does_not_take_the_row_along(store: Store,
     with store.write():
         future = asyncio.wrap_future(writer.submit(unit("a")))
         future.cancel()
+        await asyncio.sleep(0.01)
     assert writer.submit(unit("b")).result(10) is Kept.COMMITTED
     assert stored(store) == ["a", "b"]
 
@@ -140,9 +141,12 @@ async def test_an_event_loop_waits_for_many_units_at_once(store: Store, start_wr
 
 def test_handing_over_costs_microseconds(store: Store, tmp_path: Path) -> None:
     writer = Writer(store, Spool.open(tmp_path / "spool", 2**20), config.Ledger())
-    units = [unit(str(number)) for number in range(5000)]
-    started = time.thread_time()
-    for each in units:
-        writer.submit(each)
-    assert (time.thread_time() - started) / len(units) < 20e-6
+    seconds = []
+    for turn in range(10):
+        units = [unit(f"{turn}-{number}") for number in range(100)]
+        started = time.thread_time()
+        for each in units:
+            writer.submit(each)
+        seconds.append((time.thread_time() - started) / len(units))
+    assert min(seconds) < 10e-6
     writer.close()

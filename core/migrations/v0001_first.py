@@ -10,7 +10,9 @@ down_revision = None
 def upgrade() -> None:
     _conversations()
     _judgements()
+    _measures()
     _versions()
+    _experiments()
     _work()
     _access()
 
@@ -93,6 +95,9 @@ def _judgements() -> None:
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("key_id", sa.String(40), nullable=False),
     )
+
+
+def _measures() -> None:
     op.create_table(
         "scores",
         sa.Column("id", sa.String(40), primary_key=True),
@@ -165,18 +170,7 @@ def _versions() -> None:
     )
 
 
-def _work() -> None:
-    op.create_table(
-        "workers",
-        sa.Column("id", sa.String(40), primary_key=True),
-        sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("host", sa.String(255), nullable=False),
-        sa.Column("pid", sa.Integer, nullable=False),
-        sa.Column("started_at", sa.BigInteger, nullable=False),
-        sa.Column("seen_at", sa.BigInteger, nullable=False),
-        sa.Column("revision", sa.Integer, nullable=False),
-        sa.Column("loaded", sa.Text, nullable=False),
-    )
+def _experiments() -> None:
     op.create_table(
         "experiments",
         sa.Column("id", sa.String(40), primary_key=True),
@@ -198,6 +192,20 @@ def _work() -> None:
         sa.Column("arm", sa.String(16), nullable=False),
         sa.Column("share", sa.Float, nullable=False),
         sa.Column("interaction", sa.String(40), nullable=False),
+    )
+
+
+def _work() -> None:
+    op.create_table(
+        "workers",
+        sa.Column("id", sa.String(40), primary_key=True),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("host", sa.String(255), nullable=False),
+        sa.Column("pid", sa.Integer, nullable=False),
+        sa.Column("started_at", sa.BigInteger, nullable=False),
+        sa.Column("seen_at", sa.BigInteger, nullable=False),
+        sa.Column("revision", sa.Integer, nullable=False),
+        sa.Column("loaded", sa.Text, nullable=False),
     )
     op.create_table(
         "runs",
