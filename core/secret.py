@@ -10,6 +10,7 @@ import os
 import secrets
 import stat
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import orjson
@@ -49,7 +50,7 @@ class Secret:
 
     def derive(self, purpose: str) -> bytes:
         """A key of 32 bytes for one purpose."""
-        return _mac(self._root, b"hone/" + purpose.encode() + b"\x01")
+        return _derived(self._root, purpose)
 
     def digest(self, purpose: str, text: str) -> str:
         """Keyed digest of a text, 64 hex digits."""
@@ -73,6 +74,11 @@ class Secret:
         # Each part carries its length, so that no two lists of parts make the same message.
         message = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
         return _mac(self.derive(purpose), message).hex()
+
+
+@lru_cache(maxsize=64)
+def _derived(root: bytes, purpose: str) -> bytes:
+    return _mac(root, b"hone/" + purpose.encode() + b"\x01")
 
 
 def _mac(key: bytes, message: bytes) -> bytes:
