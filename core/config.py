@@ -180,9 +180,11 @@ def parse(values: Mapping[str, Any]) -> Settings:
 
 
 def caller(environ: Mapping[str, str] | None = None) -> Caller:
-    """HONE_URL (default: this machine at the configured port) and HONE_KEY."""
+    """HONE_URL (default: this machine, where the settings say that the gateway listens) and HONE_KEY."""
     env = os.environ if environ is None else environ
-    url = env.get("HONE_URL") or f"http://127.0.0.1:{env.get('HONE_PORT') or Gateway().port}"
+    gateway = load(env).gateway
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(gateway.host, gateway.host)
+    url = env.get("HONE_URL") or f"http://{host}:{gateway.port}"
     return Caller(url=url.rstrip("/"), key=env.get("HONE_KEY") or None)
 
 

@@ -79,7 +79,18 @@ def start_hone(data: Path, **environ: str) -> RunningHone:
 def stop_hone(hone: RunningHone) -> int:
     """Ctrl-C, and the exit status."""
     hone.process.send_signal(signal.SIGINT)
-    return hone.process.wait(timeout=60)
+    hone.process.communicate(timeout=60)
+    return hone.process.returncode
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the endurance tests at their full size")
+
+
+@pytest.fixture(scope="session")
+def soak(request: pytest.FixtureRequest) -> bool:
+    """Whether the endurance tests run at their full size."""
+    return bool(request.config.getoption("--soak"))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""The command line `hone`: one module a command, and what they share."""
