@@ -1,0 +1,276 @@
+"""What the operations API answers, as documents. Times are microseconds since the epoch, durations microseconds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from agent import rating
+from core import config
+from core.ids import CHAT_PREFIX, COMPLETION_PREFIX
+from core.lifecycle import Stage
+from core.types import Arm, Feedback, Finish, Interaction, Role
+
+
+class Document(BaseModel):
+    """Built from the domain's record by attribute."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class KeyDocument(Document):
+    id: str
+    name: str
+    role: Role
+    created_at: int
+    created_by: str
+    revoked_at: int | None
+
+
+class KeyList(Document):
+    data: list[KeyDocument]
+    next: str | None = None
+
+
+class KeyMade(Document):
+    """The one time that a key is shown."""
+
+    id: str
+    name: str
+    role: Role
+    key: str
+    created_at: int
+
+
+class KeyRevoked(Document):
+    id: str
+    revoked: Literal[True] = True
+
+
+class ModelDocument(Document):
+    """A version."""
+
+    id: str
+    created_at: int
+    stage: Stage
+    revision: int
+    base: str
+    base_digest: str
+    digest: str
+    parent: str | None
+    run: str | None
+    manifest: Mapping[str, Any]
+
+
+class ModelList(Document):
+    data: list[ModelDocument]
+    next: str | None = None
+
+
+class AuditDocument(Document):
+    """One link of the chain."""
+
+    seq: int
+    created_at: int
+    actor: str
+    action: str
+    target: str
+    body: Mapping[str, Any]
+    previous: str
+    digest: str
+
+
+class AuditList(Document):
+    data: list[AuditDocument]
+    next: str | None = None
+
+
+class FeedbackAccepted(Document):
+    """The same for the first request and for every repetition of it."""
+
+    id: str
+    object: Literal["feedback"] = "feedback"
+    response_id: str
+    name: str
+    value: bool | float | str | None
+
+
+class FeedbackRetracted(Document):
+    id: str
+    object: Literal["feedback"] = "feedback"
+    retracted: Literal[True] = True
+
+
+class FeedbackDocument(Document):
+    """One judgement as it stands."""
+
+    id: str
+    response_id: str
+    created_at: int
+    name: str
+    value: bool | float | str | None
+    comment: str | None
+    reasons: Sequence[str]
+    correction: str | None
+    tags: Mapping[str, Any]
+    actor: str
+    role: Role
+    superseded_by: str | None
+    retracted_at: int | None
+
+    @classmethod
+    def of(cls, feedback: Feedback, response_id: str, names: Mapping[str, config.Metric]) -> Self:
+        return cls(
+            id=feedback.id,
+            response_id=response_id,
+            created_at=feedback.created_at,
+            name=feedback.name,
+            value=rating.shown(names.get(feedback.name), feedback),
+            comment=feedback.comment,
+            reasons=feedback.reasons,
+            correction=feedback.correction,
+            tags=feedback.tags,
+            actor=feedback.actor,
+            role=feedback.role,
+            superseded_by=feedback.superseded_by,
+            retracted_at=feedback.retracted_at,
+        )
+
+
+class FeedbackList(Document):
+    data: list[FeedbackDocument]
+    next: str | None = None
+
+
+class InteractionDocument(Document):
+    """One call and its answer; without text where the client asked not to store it."""
+
+    id: str
+    created_at: int
+    kind: str
+    key_id: str
+    subject: str
+    arm: Arm
+    assigned: str
+    served: str | None
+    propensity: float
+    revision: int
+    experiment: str | None
+    conversation: str | None
+    parent: str | None
+    finish: Finish
+    error: str | None
+    messages: Sequence[Mapping[str, Any]]
+    reply: Mapping[str, Any] | None
+    params: Mapping[str, Any]
+    tags: Mapping[str, Any]
+    stream: bool
+    stored: bool
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    first_token: int | None
+    duration: int | None
+    request_id: str | None
+    config_digest: str
+    provider: str | None
+    cost: float | None
+    asked: float | None
+
+    @classmethod
+    def of(cls, interaction: Interaction) -> Self:
+        values = {name: getattr(interaction, name) for name in InteractionDocument.model_fields}
+        return cls(**{**values, "id": response_id(interaction), "parent": _parent(interaction)})
+
+
+class Lineage(Document):
+    """Where an answer comes from: the version that gave it, and the training run that made that version."""
+
+    model: ModelDocument | None
+    run: str | None
+
+
+class InteractionDetails(InteractionDocument):
+    """One interaction with everything that hangs on it."""
+
+    feedback: list[FeedbackDocument] = []
+    shadow: list[InteractionDocument] = []
+    """What other versions answered to the same messages, unseen by the client."""
+    lineage: Lineage = Lineage(model=None, run=None)
+
+
+class InteractionList(Document):
+    data: list[InteractionDocument]
+    next: str | None = None
+
+
+class WorkerDocument(Document):
+    id: str
+    kind: str
+    host: str
+    pid: int
+    started_at: int
+    seen_at: int
+    revision: int
+    loaded: Sequence[str]
+
+
+class QueuesDocument(Document):
+    """How the ledger's writer in the gateway that answered is, in rows, bytes and seconds since its start."""
+
+    queued: int
+    committed: int
+    spooled: int
+    replayed: int
+    rejected: int
+    refused: int
+    unlogged: int
+    held: int
+    spool_bytes: int
+    commit_seconds_sum: float
+    commit_seconds_count: int
+    degraded: bool
+    trouble: str | None
+
+
+class AuditHeadDocument(Document):
+    seq: int
+    head: str
+
+
+class BaseDocument(Document):
+    base: str | None
+    built_in: bool
+
+
+class StatusDocument(Document):
+    """How Hone is. What is not there yet is null or empty."""
+
+    champion: str | None
+    previous: str | None
+    challenger: str | None
+    shadow: str | None
+    stage: Stage | None
+    plan_revision: int | None
+    run: Mapping[str, Any] | None = None
+    triggers: list[Mapping[str, Any]] = []
+    experiment: str | None = None
+    checks: list[Mapping[str, Any]] = []
+    queues: QueuesDocument
+    workers: list[WorkerDocument]
+    audit: AuditHeadDocument
+    ready: bool
+    degraded: bool
+    model: BaseDocument
+
+
+def response_id(interaction: Interaction) -> str:
+    """The id that the client got; a shadow answer, which no client got, has the bare one."""
+    if interaction.arm is Arm.SHADOW:
+        return interaction.id
+    return (COMPLETION_PREFIX if interaction.kind == "completion" else CHAT_PREFIX) + interaction.id
+
+
+def _parent(interaction: Interaction) -> str | None:
+    if interaction.parent is None:
+        return None
+    return (COMPLETION_PREFIX if interaction.kind == "completion" else CHAT_PREFIX) + interaction.parent
