@@ -12,7 +12,7 @@ else ifeq ($(ACCELERATOR),cpu)
 export UV_TORCH_BACKEND := cpu
 endif
 
-.PHONY: setup up test check format demo bench soak servers lock clean
+.PHONY: setup up test check format bench soak servers lock clean
 
 setup: $(STAMP) ## install everything from the lock into .venv
 
@@ -40,16 +40,13 @@ check: setup ## format, lint, types, import contracts
 format: setup ## mend what a program can: layout, imports, generated parts of files
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	PYTHONPATH=. $(BIN)/python tests/house.py
-
-demo: setup ## the whole loop on simulated customers
-	@exec $(BIN)/hone demo --yes $(ARGS)
+	$(BIN)/python -P tests/house.py
 
 bench: setup ## speeds as ratios within one run
-	$(BIN)/pytest -m bench -s tests/bench $(ARGS)
+	PYTHONPATH=tests $(BIN)/python tests/bench_gateway.py
 
 soak: setup ## the long versions of the tests
-	$(BIN)/pytest -m soak -s $(ARGS)
+	$(BIN)/pytest --soak -s tests/test_endurance.py $(ARGS)
 
 servers: ## programs that the suite starts: PostgreSQL, promtool
 	@deploy/servers.sh
