@@ -20,7 +20,7 @@ from agent.gate import Gate
 from agent.parts import check_schema, compose
 from core import config, log
 from core.config import Gateway, Settings
-from core.errors import SetupError
+from core.errors import HoneError, SetupError
 from core.secret import Secret
 from core.store import Store
 
@@ -50,9 +50,9 @@ def main(arguments: Sequence[str]) -> int:
         log.setup("gateway")
         with listen(settings.gateway, port) as listener:
             return serve(settings, listener)
-    except SetupError as error:
+    except HoneError as error:
         print(error.message, file=sys.stderr)
-        return os.EX_CONFIG
+        return os.EX_CONFIG if isinstance(error, SetupError) else 1
 
 
 def listen(settings: Gateway, port: int | None = None) -> socket.socket:

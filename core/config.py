@@ -39,7 +39,9 @@ class Engine(Section):
     )
     max_loras: int = Field(4, ge=4, description="Adapters in one batch: champion, previous, challenger, shadow.")
     max_lora_rank: int = Field(16, ge=1, description="Largest adapter rank that can be served or trained.")
-    kv_cache_gib: int = Field(1, ge=1, description="Memory for the key-value cache of a CPU engine, in GiB.")
+    kv_cache_gib: float = Field(
+        0, ge=0, description="Memory for the key-value cache of a CPU engine, in GiB; 0: by the size of the model."
+    )
     gpu_memory_share: float = Field(0.85, gt=0, le=1, description="Share of a GPU's memory that the engine may take.")
     start_timeout: float = Field(600, gt=0, description="Seconds until an engine that is not ready counts as failed.")
     arguments: tuple[str, ...] = Field((), description="Further command-line arguments for vLLM, as it spells them.")
@@ -196,6 +198,12 @@ def environment(settings: Settings, **extra: str) -> dict[str, str]:
         "HONE_PORT": str(settings.gateway.port),
     }
     return {**os.environ, **chosen, **extra}
+
+
+def tame_litellm() -> None:
+    """Before LiteLLM is imported: no price list from the network, no `.env` of whatever folder this is."""
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
 
 
 def _read(path: Path) -> dict[str, Any]:

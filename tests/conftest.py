@@ -19,7 +19,7 @@ from core.writer import Writer
 SHARED = "shared"
 DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 
-pytest_plugins = ["fixtures_hone"]
+pytest_plugins = ["fixtures_hone", "fixtures_serving"]
 
 
 @dataclass

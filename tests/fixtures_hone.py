@@ -1,11 +1,13 @@
 """The real thing, started once for a test session: `hone up` on hone-tiny and a data folder of its own."""
 
 import json
+import random
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,15 +46,12 @@ class RunningHone:
 
 
 def free_port() -> int:
-    """A port whose successor is free too: the gateway's and its engine's."""
+    """A port whose successor is free too (the gateway's and its engine's), below those that the kernel gives away."""
     while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
+        port = random.randrange(10_000, 30_000)
+        with socket.socket() as first, socket.socket() as second, suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 1))
             return port
 
 

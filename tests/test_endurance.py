@@ -46,7 +46,7 @@ async def interactions(hone: RunningHone, **filters: str) -> list[Mapping[str, A
     cursor: str | None = None
     async with session(hone, "ops") as http:
         while True:
-            page = {**filters, "limit": "200"} | ({"before": cursor} if cursor else {})
+            page = {**filters, "limit": "100"} | ({"before": cursor} if cursor else {})
             async with http.get("/api/interactions", params=page) as response:
                 assert response.status == 200, await response.text()
                 body = await response.json()
