@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.config import Provider
+from core.config import Provider, tame_litellm
 from core.errors import (
     BadRequest,
     ContextTooLong,
@@ -80,6 +80,7 @@ async def embed(provider: Provider, texts: Sequence[str]) -> list[list[float]]:
 async def _litellm() -> Any:
     if "litellm" in sys.modules:
         return sys.modules["litellm"]
+    tame_litellm()
     module: Any = await asyncio.to_thread(importlib.import_module, "litellm")
     module.telemetry = False
     module.suppress_debug_info = True

@@ -57,7 +57,7 @@ async def interactions(hone: RunningHone, **filters: str) -> list[Mapping[str, A
 
 
 async def ask(http: aiohttp.ClientSession, **fields: Any) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
-    body = {"model": "hone", "messages": QUESTION, "temperature": 0, **fields}
+    body = {"model": "hone", "messages": QUESTION, "temperature": 0, "max_tokens": 16, **fields}
     async with http.post("/v1/chat/completions", json=body) as response:
         return response.status, await response.json(), response.headers
 
