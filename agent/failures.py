@@ -15,34 +15,13 @@ from agent.visit import Header
 from core.errors import (
     BadRequest,
     ContextTooLong,
-    DeadlineExceeded,
     EngineFailed,
-    Forbidden,
     HoneError,
-    MethodNotAllowed,
-    NotFound,
-    TooLarge,
-    TooMany,
-    Unauthenticated,
     Unavailable,
+    of_status,
 )
 from core.types import Version
 
-BY_STATUS: Mapping[int, type[HoneError]] = {
-    error.status: error
-    for error in (
-        BadRequest,
-        Unauthenticated,
-        Forbidden,
-        NotFound,
-        MethodNotAllowed,
-        TooLarge,
-        TooMany,
-        EngineFailed,
-        Unavailable,
-        DeadlineExceeded,
-    )
-}
 SENTENCES: Mapping[int, str] = {
     400: "The body cannot be read as JSON.",
     404: "There is nothing at this address; the paths are listed in /openapi.json.",
@@ -77,7 +56,7 @@ def event(error: HoneError) -> bytes:
 
 def of_http(error: HTTPException) -> HoneError:
     """A refusal by the router or by the reading of the body."""
-    kind = BY_STATUS.get(error.status_code, HoneError)
+    kind = of_status(error.status_code)
     return kind(SENTENCES.get(error.status_code, str(error.detail)))
 
 

@@ -106,3 +106,11 @@ class SetupError(HoneError):
 
 class ConfigError(SetupError):
     """Names the setting, what is wrong with it and the nearest known one."""
+
+
+_BY_STATUS = {kind.status: kind for kind in HoneError.__subclasses__() if kind is not SetupError}
+
+
+def of_status(status: int) -> type[HoneError]:
+    """The class that an HTTP status stands for; the root of the tree for one that none has."""
+    return _BY_STATUS.get(status, HoneError)

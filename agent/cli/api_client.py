@@ -1,7 +1,7 @@
 """A small client of Hone's own HTTP API for commands: JSON in, JSON out, the error tree instead of status codes."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
@@ -11,36 +11,13 @@ from urllib.request import ProxyHandler, Request, build_opener
 from core.config import Caller
 from core.errors import (
     BadRequest,
-    Conflict,
-    DeadlineExceeded,
-    EngineFailed,
-    Forbidden,
     HoneError,
-    MethodNotAllowed,
-    NotFound,
-    TooLarge,
-    TooMany,
     Unauthenticated,
     Unavailable,
+    of_status,
 )
 from core.types import Json, JsonObject, Role
 
-BY_STATUS: Mapping[int, type[HoneError]] = {
-    kind.status: kind
-    for kind in (
-        BadRequest,
-        Unauthenticated,
-        Forbidden,
-        NotFound,
-        MethodNotAllowed,
-        Conflict,
-        TooLarge,
-        TooMany,
-        EngineFailed,
-        Unavailable,
-        DeadlineExceeded,
-    )
-}
 LARGEST_PAGE = 100
 UNREACHABLE = "unreachable"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -160,7 +137,7 @@ def _object(body: bytes, url: str) -> JsonObject:
 
 def error_of(status: int, body: bytes) -> HoneError:
     """The error that an answer stands for, in the server's own words where it has some."""
-    kind = BY_STATUS.get(status, HoneError)
+    kind = of_status(status)
     try:
         error = json.loads(body)["error"]
         return kind(str(error["message"]), param=error.get("param"), code=error.get("code"))
