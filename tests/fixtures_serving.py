@@ -125,6 +125,13 @@ class RealEngine:
         finally:
             store.close()
 
+    def wanted(self) -> frozenset[Version]:
+        """What the plan wants the engine to hold."""
+        with self.registry() as registry:
+            plan = registry.plan()
+        assert plan is not None
+        return plan.live()
+
     def serving_pid(self) -> int:
         """The newest serving process."""
         with self.registry() as registry:

@@ -13,17 +13,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
-import numpy as np
 import pytest
 from fixtures_hone import RunningHone
-from safetensors.numpy import load_file, save_file
+from fixtures_serving import write_noise_adapter
 
 from core.lifecycle import Mover, Stage
 from core.registry import Registry
+from core.secret import Secret
 from core.store import Store
 from core.types import Model, Version
 from serving import setup
-from serving.adapters import version_name, zero_adapter
+from serving.adapters import version_name
 from serving.client import EngineClient
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -46,7 +46,7 @@ async def interactions(hone: RunningHone, **filters: str) -> list[Mapping[str, A
     cursor: str | None = None
     async with session(hone, "ops") as http:
         while True:
-            page = {**filters, "limit": "100"} | ({"before": cursor} if cursor else {})
+            page = {**filters, "limit": "100"} | ({"cursor": cursor} if cursor else {})
             async with http.get("/api/interactions", params=page) as response:
                 assert response.status == 200, await response.text()
                 body = await response.json()
@@ -166,8 +166,6 @@ async def seconds_until_quiet(hone: RunningHone) -> float:
 
 
 def engine(hone: RunningHone) -> EngineClient:
-    from core.secret import Secret
-
     return EngineClient(hone.settings.engine_url, Secret.load(hone.data).engine_key())
 
 
@@ -221,14 +219,10 @@ async def text_of(http: aiohttp.ClientSession, version: Version) -> str:
 
 
 def put_rival_in_approval(hone: RunningHone, registry: Registry) -> Version:
-    """Register an adapter that shouts over the base, and take it as far as monitoring may."""
+    """Register an adapter that changes every answer, and take it as far as monitoring may."""
     settings, folder = hone.settings, hone.data / "rival"
     base = setup.resolve(settings)
-    zero_adapter(base, folder)
-    weights = load_file(folder / "adapter_model.safetensors")
-    rng = np.random.default_rng(0)
-    loud = {name: rng.normal(0, 0.5, tensor.shape).astype(np.float32) for name, tensor in weights.items()}
-    save_file(loud, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    write_noise_adapter(base, folder)
     artifact = setup.artifacts(settings).add(folder, {"kind": "rival"})
     version = version_name(base, artifact.digest)
     registry.register(

@@ -92,6 +92,12 @@ def test_the_family_of_a_killed_serving_process_ends(tmp_path: Path, record_file
     eventually(5, lambda: not record_file.exists())
 
 
+def members(group: int) -> int:
+    """How many processes a group has."""
+    listed = subprocess.run(["ps", "-e", "-o", "pgid="], capture_output=True, text=True, check=True)
+    return listed.stdout.split().count(str(group))
+
+
 def test_the_command_of_a_killed_leash_ends(start_leash: LeashFactory, record_file: Path) -> None:
     process = start_leash("sleep", "300")
     group = group_of(record_file)
@@ -104,6 +110,7 @@ def test_what_survives_a_killed_leash_is_ended_by_the_successor(
 ) -> None:
     process = start_leash(*FAMILY)
     group = group_of(record_file)
+    eventually(5, lambda: members(group) == 3)
     process.kill()
     process.wait()
     eventually(5, lambda: leash.started(group) is None)
