@@ -1,1 +1,1 @@
-"""The conductor: scores, drift, calibration, experiments, triggers, gates. Starts with the loop; still empty."""
+"""The conductor: evidence and decisions. What is here decides, purely; the process that ticks comes with the loop."""

@@ -1,0 +1,144 @@
+"""The rules of monitoring's decisions: frozen values with the reason for each default.
+
+Knows neither where they are set nor what is decided with them. Times and ages are microseconds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.clock import HOUR
+
+
+class Rollout(StrEnum):
+    """How a candidate proves itself before approval: on live subjects, or by blind preferences where users are few."""
+
+    AB = "ab"
+    REVIEW = "review"
+
+
+class Scale(StrEnum):
+    """How a guardrail compares two arms: as a difference of means, or as a ratio of geometric means."""
+
+    DIFFERENCE = "difference"
+    RATIO = "ratio"
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrail:
+    """A metric that may not be harmed by more than `margin`: 0.05 of a difference, 0.25 for +25 % of a ratio."""
+
+    metric: str
+    margin: float
+    scale: Scale = Scale.DIFFERENCE
+    higher_is_worse: bool = True
+
+
+GUARDRAILS = (
+    Guardrail("latency", 0.25, Scale.RATIO),
+    Guardrail("errors", 0.02),
+    Guardrail("length", 0.5, Scale.RATIO),
+    Guardrail("old_skills", 0.05, higher_is_worse=False),
+)
+"""What users would notice: a quarter slower, two failures more in a hundred, half as long again, old answers lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentPolicy:
+    """`alpha`, `ratio_alpha` and the floor of 30 subjects an arm belong to the tests' validity: no profile changes
+    them. `planned` subjects is where the interval is tightest (it stays valid everywhere); a plan off by a factor of
+    ten costs about a quarter more subjects.
+    """
+
+    metric: str = "thumbs"
+    alpha: float = 0.05
+    planned: int = 400
+    minimum: int = 50
+    """Subjects with an outcome that each arm needs before anything is claimed; 30 at least."""
+    ratio_alpha: float = 0.001
+    """A broken split is a defect of the machinery: rare, so its alarm may almost never be false."""
+    guardrails: Sequence[Guardrail] = GUARDRAILS
+    guardrail_minimum: int = 30
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1 or not 0 < self.ratio_alpha < 1:
+            raise ValueError(f"alpha lies between 0 and 1, not {self.alpha} and {self.ratio_alpha}")
+        if min(self.minimum, self.guardrail_minimum) < 30:
+            raise ValueError("each arm needs 30 subjects at least: below that the intervals do not hold their level")
+
+
+@dataclass(frozen=True, slots=True)
+class DriftPolicy:
+    """A false alarm every `run_length` observations of a stream on average, while nothing changes."""
+
+    run_length: float = 10_000
+    min_reference: int = 500
+    """Below it a reference says little about its own tails, and cycles of the day are not in it."""
+    min_share_reference: int = 200
+    """Ratings are rarer than answers; the reference's own error is allowed for."""
+    max_reference: int = 2_000
+    """More sharpens nothing, and the state is to stay small."""
+    drop: float = 0.2
+    """The fall of a share that the Bernoulli test is sharpest for; smaller ones are found later."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationPolicy:
+    """A false alarm every `run_length` rated answers at most, on average, while confidence means what it says.
+
+    That is what theory gives for any law of confidences; simulated with Beta(4, 1.5) it is a hundred times longer.
+    """
+
+    run_length: float = 400
+    min_labels: int = 100
+    """Fewer labels than this say nothing about ten percent, either way."""
+    bins: int = 15
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerPolicy:
+    """When a run may start by itself."""
+
+    min_rows: int = 120
+    min_topics: int = 3
+    new_feedback: int = 500
+    """Usable new ratings that arm by themselves; 0: never."""
+    every: int = 0
+    """The calendar's interval; 0: never, since a run without a reason costs an approval."""
+    expire_after: int = 72 * HOUR
+    cool_down: int = 24 * HOUR
+    """After a run that ended well; a failed one may be tried again after `retry_after`, up to `max_failures` times."""
+    retry_after: int = HOUR // 4
+    max_failures: int = 3
+    off_peak: tuple[int, int] | None = None
+    """Hours of the day (UTC) in which triggers may start a run: (22, 6) spans midnight; None: always."""
+    supersede_after: int = 24 * HOUR
+    """How long a gate holds a candidate until a newer one may be trained in its place."""
+
+    def __post_init__(self) -> None:
+        if self.off_peak and not all(0 <= hour < 24 for hour in self.off_peak):
+            raise ValueError(f"off-peak hours lie between 0 and 23, not {self.off_peak}")
+
+
+@dataclass(frozen=True, slots=True)
+class GatePolicy:
+    """What each stage demands. A candidate held for `max_hold` in one stage is rejected as inconclusive."""
+
+    rollout: Rollout = Rollout.AB
+    alpha: float = 0.05
+    max_hold: int = 7 * 24 * HOUR
+    """One week: a full cycle of traffic passed without showing anything."""
+    margin: float = 0.05
+    """The loss of old skills, in points of the share right, that is called not inferior."""
+    min_held_out: int = 30
+    min_pairs: int = 50
+    min_coverage: float = 0.5
+    """Share of the mirrored calls that must come back as pairs, lest they be a selection."""
+    max_failures: float = 0.02
+    """Share of the mirrored calls that the candidate may fail."""
+    min_preferences: int = 30
+    """Blind paired preferences that stand in for an A/B under `review`."""
+    ramp_subjects: int = 30
+    """Subjects of the challenger in the small first step before the final split."""
+    min_time: int = 24 * HOUR
+    """Shortest A/B at the final split, so that day and night are in it."""
