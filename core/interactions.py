@@ -1,6 +1,6 @@
 """Interactions as rows: written with their messages as a branch of the tree, read back whole, one or by the page."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import orjson
@@ -70,6 +70,12 @@ def find(conn: Connection, interaction_id: str) -> Interaction | None:
         return None
     rows = conn.execute(select(interactions).where(interactions.c.id == interaction_id)).mappings().all()
     return next(iter(_whole(conn, rows)), None)
+
+
+def find_all(conn: Connection, interaction_ids: Collection[str]) -> Mapping[str, Interaction]:
+    """Those of these interactions that there are, with their messages, by id."""
+    rows = conn.execute(select(interactions).where(interactions.c.id.in_(interaction_ids))).mappings().all()
+    return {interaction.id: interaction for interaction in _whole(conn, rows)}
 
 
 def page(conn: Connection, wanted: InteractionFilter, before: str | None, limit: int) -> Page[Interaction]:

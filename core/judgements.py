@@ -2,14 +2,16 @@
 the one before, and a retraction is a row of its own. Text sits in one column, so that erasing it is one update.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, select
+from sqlalchemy import Connection, RowMapping, Select, select, tuple_
 
 from core.schema import feedback, retractions
 from core.types import Feedback, Role
+
+_ORDER = feedback.c.created_at, feedback.c.id
 
 
 def values(judgement: Feedback, request_digest: str) -> dict[str, object]:
@@ -40,8 +42,7 @@ def of_interaction(conn: Connection, interaction_id: str) -> Sequence[Feedback]:
     """Every judgement of one answer, oldest first, with what became of it."""
     if not interaction_id.isalnum():
         return []
-    order = feedback.c.created_at, feedback.c.id
-    rows = conn.execute(_rows().where(feedback.c.interaction == interaction_id).order_by(*order))
+    rows = conn.execute(_rows().where(feedback.c.interaction == interaction_id).order_by(*_ORDER))
     return superseded([_feedback(row) for row in rows.mappings()])
 
 
@@ -51,6 +52,36 @@ def find(conn: Connection, feedback_id: str) -> tuple[Feedback, str] | None:
         return None
     row = conn.execute(_rows().where(feedback.c.id == feedback_id)).mappings().one_or_none()
     return (_feedback(row), row["request_digest"]) if row else None
+
+
+def since(
+    conn: Connection, start: int, end: int | None, after: tuple[int, str] | None, limit: int
+) -> Sequence[Feedback]:
+    """Up to `limit` judgements given from `start` on and before `end`, oldest first, with what became of each.
+
+    `after` is the time and id of the last one of the page before.
+    """
+    conditions = [feedback.c.created_at >= start]
+    if end is not None:
+        conditions.append(feedback.c.created_at < end)
+    if after is not None:
+        conditions.append(tuple_(*_ORDER) > tuple_(*after))
+    wanted = conn.execute(
+        select(feedback.c.id, feedback.c.interaction).where(*conditions).order_by(*_ORDER).limit(limit)
+    )
+    answers = {row.id: row.interaction for row in wanted}
+    found = {judgement.id: judgement for judgement in _of_interactions(conn, set(answers.values()))}
+    return [found[identity] for identity in answers]
+
+
+def _of_interactions(conn: Connection, interaction_ids: Collection[str]) -> Iterator[Feedback]:
+    """Every judgement of these answers, answer by answer."""
+    rows = conn.execute(_rows().where(feedback.c.interaction.in_(interaction_ids)).order_by(*_ORDER))
+    by_answer: dict[str, list[Feedback]] = {}
+    for row in rows.mappings():
+        by_answer.setdefault(row["interaction"], []).append(_feedback(row))
+    for judgements in by_answer.values():
+        yield from superseded(judgements)
 
 
 def superseded(judgements: Iterable[Feedback]) -> Sequence[Feedback]:

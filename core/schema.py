@@ -9,14 +9,10 @@ turns of a conversation share their past and n turns cost O(n). An interaction p
 (`prompt`) and at its answer (`reply`).
 """
 
-from typing import Any
-
-import orjson
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Dialect,
     Float,
     Index,
     Integer,
@@ -24,27 +20,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
 )
 
+from core.columns import JsonText, time
+
 metadata = MetaData()
-
-
-class JsonText(TypeDecorator[Any]):
-    """JSON kept as text: every code point survives on both databases, U+0000 included."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        return None if value is None else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        return None if value is None else orjson.loads(value)
-
-
-def _time(name: str, *, nullable: bool = False) -> Column[int]:
-    return Column(name, BigInteger, nullable=nullable)
 
 
 nodes = Table(
@@ -53,9 +33,9 @@ nodes = Table(
     Column("id", String(64), primary_key=True),
     Column("subject", String(64), nullable=False),
     Column("parent", String(64)),
-    _time("created_at"),
+    time("created_at"),
     Column("body", JsonText),  # the message; null once erased
-    _time("erased_at", nullable=True),
+    time("erased_at", nullable=True),
     Index("nodes_subject", "subject"),
 )
 
@@ -63,7 +43,7 @@ interactions = Table(
     "interactions",
     metadata,
     Column("id", String(40), primary_key=True),
-    _time("created_at"),
+    time("created_at"),
     Column("kind", String(16), nullable=False),
     Column("key_id", String(40), nullable=False),
     Column("subject", String(64), nullable=False),
@@ -92,7 +72,7 @@ interactions = Table(
     Column("request_id", String(200)),
     Column("provider", String(128)),
     Column("cost", Float),
-    _time("erased_at", nullable=True),
+    time("erased_at", nullable=True),
     Index("interactions_subject", "subject", "id"),
     Index("interactions_served", "served", "id"),
     Index("interactions_arm", "arm", "id"),
@@ -104,7 +84,7 @@ feedback = Table(
     "feedback",
     metadata,
     Column("id", String(64), primary_key=True),
-    _time("created_at"),
+    time("created_at"),
     Column("interaction", String(40), nullable=False),
     Column("name", String(64), nullable=False),
     Column("value", Float),
@@ -115,7 +95,7 @@ feedback = Table(
     Column("corrected", Boolean, nullable=False),
     Column("body", JsonText),  # comment, reasons, correction, tags; null once erased
     Column("request_digest", String(64), nullable=False),
-    _time("erased_at", nullable=True),
+    time("erased_at", nullable=True),
     Index("feedback_interaction", "interaction", "name", "actor"),
     Index("feedback_created", "created_at", "id"),
     Index("feedback_actor", "actor"),
@@ -125,7 +105,7 @@ retractions = Table(
     "retractions",
     metadata,
     Column("feedback", String(64), primary_key=True),
-    _time("created_at"),
+    time("created_at"),
     Column("key_id", String(40), nullable=False),
 )
 
@@ -133,7 +113,7 @@ scores = Table(
     "scores",
     metadata,
     Column("id", String(40), primary_key=True),
-    _time("created_at"),
+    time("created_at"),
     Column("interaction", String(40), nullable=False),
     Column("version", String(128), nullable=False),
     Column("source", String(64), nullable=False),
@@ -147,7 +127,7 @@ checks = Table(
     "checks",
     metadata,
     Column("id", String(40), primary_key=True),
-    _time("created_at"),
+    time("created_at"),
     Column("kind", String(32), nullable=False),
     Column("stream", String(64), nullable=False),
     Column("version", String(128)),
@@ -163,7 +143,7 @@ models = Table(
     "models",
     metadata,
     Column("id", String(128), primary_key=True),
-    _time("created_at"),
+    time("created_at"),
     Column("stage", String(24), nullable=False),
     Column("revision", Integer, nullable=False),
     Column("base", Text, nullable=False),
@@ -175,7 +155,7 @@ models = Table(
     Column("manifest", JsonText, nullable=False),
     Column("evidence", JsonText),  # the snapshot frozen on arrival at awaiting_approval
     Column("evidence_digest", String(64)),
-    _time("evidence_at", nullable=True),
+    time("evidence_at", nullable=True),
     Column("evidence_void", Text),
 )
 
@@ -183,7 +163,7 @@ moves = Table(
     "moves",
     metadata,
     Column("id", String(40), primary_key=True),
-    _time("created_at"),
+    time("created_at"),
     Column("model", String(128), nullable=False),
     Column("source", String(24), nullable=False),
     Column("target", String(24), nullable=False),
@@ -198,7 +178,7 @@ plan = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),  # always 1: one row decides
     Column("revision", Integer, nullable=False),
-    _time("updated_at"),
+    time("updated_at"),
     Column("champion", String(128), nullable=False),
     Column("previous", String(128)),
     Column("shadow", String(128)),
@@ -213,8 +193,8 @@ workers = Table(
     Column("kind", String(16), nullable=False),
     Column("host", String(255), nullable=False),
     Column("pid", Integer, nullable=False),
-    _time("started_at"),
-    _time("seen_at"),
+    time("started_at"),
+    time("seen_at"),
     Column("revision", Integer, nullable=False),  # the plan that this worker acts on
     Column("loaded", JsonText, nullable=False),  # engines: the adapters they hold
 )
@@ -223,14 +203,14 @@ experiments = Table(
     "experiments",
     metadata,
     Column("id", String(40), primary_key=True),
-    _time("created_at"),
+    time("created_at"),
     Column("champion", String(128), nullable=False),
     Column("challenger", String(128), nullable=False),
     Column("salt", String(64), nullable=False),
     Column("share", Float, nullable=False),
     Column("state", String(16), nullable=False),
     Column("config", JsonText, nullable=False),
-    _time("ended_at", nullable=True),
+    time("ended_at", nullable=True),
     Column("reason", Text),
 )
 
@@ -239,7 +219,7 @@ exposures = Table(
     metadata,
     Column("experiment", String(40), primary_key=True),
     Column("subject", String(64), primary_key=True),
-    _time("created_at"),
+    time("created_at"),
     Column("arm", String(16), nullable=False),
     Column("share", Float, nullable=False),
     Column("interaction", String(40), nullable=False),
@@ -249,7 +229,7 @@ runs = Table(
     "runs",
     metadata,
     Column("id", String(40), primary_key=True),
-    _time("created_at"),
+    time("created_at"),
     Column("state", String(16), nullable=False),
     Column("method", String(32), nullable=False),
     Column("recipe", JsonText, nullable=False),
@@ -258,32 +238,54 @@ runs = Table(
     Column("trigger", String(64)),
     Column("lease_owner", String(64)),
     Column("lease_token", Integer, nullable=False),
-    _time("lease_until", nullable=True),
+    time("lease_until", nullable=True),
     Column("progress", JsonText, nullable=False),
     Column("dataset", String(64)),
     Column("model", String(128)),
     Column("error", Text),
-    _time("started_at", nullable=True),
-    _time("ended_at", nullable=True),
+    time("started_at", nullable=True),
+    time("ended_at", nullable=True),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    time("created_at"),
+    Column("manifest", JsonText, nullable=False),
+)
+
+dataset_rows = Table(
+    "dataset_rows",
+    metadata,
+    Column("dataset", String(64), primary_key=True),
+    Column("row", Integer, primary_key=True, autoincrement=False),  # the line of the dataset, from 0
+    Column("feedback", String(64), primary_key=True),
+    Column("interaction", String(40), nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("split", String(16), nullable=False),
+    Index("dataset_rows_interaction", "interaction"),
+    Index("dataset_rows_feedback", "feedback"),
 )
 
 keys = Table(
     "keys",
     metadata,
     Column("id", String(40), primary_key=True),
-    _time("created_at"),
+    time("created_at"),
     Column("name", String(64), nullable=False),
     Column("role", String(16), nullable=False),
     Column("digest", String(64), nullable=False, unique=True),
     Column("created_by", String(64), nullable=False),
-    _time("revoked_at", nullable=True),
+    time("revoked_at", nullable=True),
 )
 
 audit = Table(
     "audit",
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
-    _time("created_at"),
+    time("created_at"),
     Column("actor", String(64), nullable=False),
     Column("action", String(64), nullable=False),
     Column("target", String(128), nullable=False),

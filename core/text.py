@@ -1,6 +1,7 @@
 """When two answers say the same: comparison up to case, spaces and punctuation, in any script."""
 
 import unicodedata
+from functools import lru_cache
 
 _DROPPED_CLASSES = frozenset("PZ")
 _DROPPED_CATEGORIES = frozenset({"Cc", "Cf", "Sk"})
@@ -27,6 +28,7 @@ def _reduce(text: str) -> str:
     return unicodedata.normalize("NFKC", plain.casefold())
 
 
+@lru_cache(maxsize=1 << 14)
 def _counts(char: str) -> bool:
     category = unicodedata.category(char)
     return category[0] not in _DROPPED_CLASSES and category not in _DROPPED_CATEGORIES
