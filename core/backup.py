@@ -1,4 +1,4 @@
-"""One file that holds an install: a consistent copy of the ledger, what waits in the spool, the secret, the artifacts.
+"""One file that holds an install: a consistent copy of the ledger, the spool, the secret, artifacts and datasets.
 
 A tar whose last member, manifest.json, names each other one with its SHA-256; without it the file is not a backup. Made
 while Hone runs; restored into an empty folder only. A ledger in PostgreSQL is backed up with PostgreSQL's own tools.
@@ -26,10 +26,11 @@ from core.config import Settings
 from core.disk import sync
 from core.errors import SetupError
 
-LEDGER, SECRET, SPOOL, ARTIFACTS, MANIFEST = "ledger.db", "secret", "spool", "artifacts", "manifest.json"
+LEDGER, SECRET, SPOOL, MANIFEST = "ledger.db", "secret", "spool", "manifest.json"
+NAMED_BY_THE_LEDGER = ("artifacts", "datasets")
 FORMAT = 1
 BLOCK = 2**20
-_NAME = re.compile(rf"({LEDGER}|{SECRET}|({SPOOL}|{ARTIFACTS})(/[A-Za-z0-9_][A-Za-z0-9._-]*)+)")
+_NAME = re.compile(rf"({LEDGER}|{SECRET}|({'|'.join((SPOOL, *NAMED_BY_THE_LEDGER))})(/[A-Za-z0-9_][A-Za-z0-9._-]*)+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def backup(settings: Settings, target: Path) -> Manifest:
 
     Raises SetupError with the cause and the next step.
     """
-    _require_sqlite(settings, "run pg_dump, and copy the secret and the artifacts from")
+    _require_sqlite(settings, "run pg_dump, and copy the secret, artifacts and datasets from")
     if target.exists():
         raise SetupError(f"{target} exists already; name another file for the backup.")
     draft = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
@@ -67,7 +68,7 @@ def restore(settings: Settings, source: Path) -> Manifest:
 
     Raises SetupError for a damaged or incomplete backup and for one of a newer version of Hone.
     """
-    _require_sqlite(settings, "restore it with pg_restore, and copy the secret and the artifacts back to")
+    _require_sqlite(settings, "restore it with pg_restore, and copy the secret, artifacts and datasets back to")
     data = settings.data
     if data.exists() and any(data.iterdir()):
         raise SetupError(f"{data} is not empty; set HONE_DATA to a new folder, or move this one away, and restore.")
@@ -78,7 +79,7 @@ def restore(settings: Settings, source: Path) -> Manifest:
         data.chmod(0o700)
         try:
             manifest = _read(source, stage)
-            for name in (ARTIFACTS, SPOOL, SECRET, LEDGER):
+            for name in (*NAMED_BY_THE_LEDGER, SPOOL, SECRET, LEDGER):
                 if (stage / name).exists():
                     (stage / name).rename(data / name)
             sync(data)
@@ -106,7 +107,7 @@ def _write(settings: Settings, draft: Path) -> Manifest:
         os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
         tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
-        # First what waits: its rows move to the ledger, never back. Last the artifacts, which the ledger's models name.
+        # First what waits: its rows move to the ledger, never back. Last what the ledger names.
         for name, path in _files(settings.data, SPOOL):
             with suppress(FileNotFoundError):
                 content = path.read_bytes()
@@ -129,7 +130,8 @@ def _members(settings: Settings, draft: Path) -> Iterator[tuple[str, Path]]:
     _copy_ledger(ledger, _ledger_copy(draft))
     yield LEDGER, _ledger_copy(draft)
     yield SECRET, settings.data / SECRET
-    yield from _files(settings.data, ARTIFACTS)
+    for folder in NAMED_BY_THE_LEDGER:
+        yield from _files(settings.data, folder)
 
 
 def _files(data: Path, folder: str) -> Iterator[tuple[str, Path]]:

@@ -23,6 +23,7 @@ from core.unit import encode
 from core.writer import Writer
 
 ADAPTER = "artifacts/0123abcd/adapter_model.safetensors"
+ROWS = "datasets/89abcdef/rows.jsonl"
 
 
 def settings_in(folder: Path, **ledger: object) -> Settings:
@@ -39,7 +40,7 @@ def settings(tmp_path: Path) -> Settings:
     waiting = Spool.open(settings.data / "spool", 2**20)
     waiting.append([encode(chat("waiting"))])
     waiting.close()
-    for name in (ADAPTER, "artifacts/.draft-x/weights"):
+    for name in (ADAPTER, ROWS, "artifacts/.draft-x/weights"):
         (settings.data / name).parent.mkdir(parents=True)
         (settings.data / name).write_bytes(b"weights")
     (settings.data / "logs").mkdir()
@@ -93,11 +94,12 @@ def test_what_was_backed_up_comes_back(settings: Settings, tmp_path: Path) -> No
 def test_it_holds_what_is_needed_and_nothing_else(settings: Settings, tmp_path: Path) -> None:
     made = backup(settings, tmp_path / "hone.tar")
     names = set(made.files)
-    assert {name for name in names if not name.startswith("spool/")} == {"ledger.db", "secret", ADAPTER}
-    assert len(names) == 4
+    assert {name for name in names if not name.startswith("spool/")} == {"ledger.db", "secret", ADAPTER, ROWS}
+    assert len(names) == 5
     assert made.revision == migrate.head()
     restore(settings_in(tmp_path / "other"), tmp_path / "hone.tar")
-    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == ["artifacts", "ledger.db", "secret", "spool"]
+    restored = {path.name for path in (tmp_path / "other").iterdir()}
+    assert restored == {"artifacts", "datasets", "ledger.db", "secret", "spool"}
 
 
 def test_others_cannot_read_it_nor_what_is_restored(settings: Settings, tmp_path: Path) -> None:
