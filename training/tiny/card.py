@@ -48,7 +48,7 @@ The data is the same byte for byte in every run; weights may differ in the last 
 ## Training
 
 $steps steps of $rows conversations, loss on the answers only, AdamW, one cycle with peak rate $rate:
-about ten minutes on two CPU cores.
+about twenty minutes on two CPU cores.
 
     python -m training.tiny             # build, example traffic, all figures and this card
     python -m training.tiny evaluate    # the figures below, from the shipped weights
