@@ -1,6 +1,5 @@
 """hone-tiny itself: what ships, that it answers, and that the training behind it learns and can be read back."""
 
-import json
 import math
 from dataclasses import dataclass
 from itertools import islice
@@ -8,18 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from safetensors import safe_open
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
-from typer.testing import CliRunner
 
 from core.errors import SetupError
-from training.tiny.__main__ import SHIPPED, app
+from training.tiny.__main__ import SHIPPED, exit_if_missed
 from training.tiny.adapt import half_replay, novel_facts, shifted_facts
 from training.tiny.answers import answer_all, share_right
 from training.tiny.conversation import Conversation, Desk, Turn, conversations, load_desk
+from training.tiny.evaluate import Exam, evaluate, exams
 from training.tiny.model import load_model, new_model, parameter_count, save_model
 from training.tiny.questions import COMBINATIONS, about_stranger, about_taught, draw, follow_up
-from training.tiny.tokenizer import build_tokenizer
 from training.tiny.train import Batch, Progress, Recipe, answer_loss, batches_of, train
 
 Model = tuple[Qwen3ForCausalLM, PreTrainedTokenizerFast]
@@ -85,8 +84,8 @@ def test_the_card_tells_the_licence_and_the_figures() -> None:
 
 
 @pytest.fixture(scope="module")
-def small_run(desk: Desk) -> SmallRun:
-    tokenizer = build_tokenizer(desk)
+def small_run(desk: Desk, shipped: Model) -> SmallRun:
+    tokenizer = shipped[1]
     model = new_model(tokenizer, seed=1)
     recipe = Recipe(steps=25, rows=16)
     batches = list(islice(batches_of(conversations(desk, 1), tokenizer, recipe.rows, 1), 26))
@@ -151,10 +150,22 @@ def test_a_folder_without_a_model_is_refused_with_the_command_that_makes_one(tmp
         load_model(tmp_path)
 
 
-def test_a_model_below_the_bars_ends_with_status_1(small_run: SmallRun, tmp_path: Path) -> None:
-    save_model(small_run.model, small_run.tokenizer, tmp_path)
-    result = CliRunner().invoke(app, ["evaluate", "--model", str(tmp_path), "--json"])
-    assert result.exit_code == 1
-    figures = json.loads(result.stdout)
-    assert any(figure["share"] < figure["least"] for figure in figures)
-    assert "below the bar: held-out combinations" in result.stderr
+def test_a_model_below_a_bar_ends_with_status_1_and_one_above_does_not(
+    desk: Desk, shipped: Model, small_run: SmallRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paper = Exam("combinations", draw(desk, COMBINATIONS, 80, 20, about_taught), 0.9)
+    untrained = evaluate(small_run.model, small_run.tokenizer, [paper])
+    with pytest.raises(typer.Exit) as ended:
+        exit_if_missed(untrained)
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().err == "below the bar: combinations\n"
+    exit_if_missed(evaluate(*shipped, [paper]))
+
+
+def test_the_evaluation_holds_the_promised_bars(desk: Desk) -> None:
+    bars = {paper.name: (paper.least, len(paper.questions)) for paper in exams(desk) if paper.least}
+    assert bars == {
+        "held-out combinations": (0.98, 800),
+        "held-out templates": (0.75, 800),
+        "untaught services": (0.93, 600),
+    }
