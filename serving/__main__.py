@@ -29,7 +29,6 @@ from serving.reconcile import Reconciler
 from serving.vllm_command import accelerator, command, environment
 
 KIND = "engine"
-NEEDS_A_PERSON = 78
 BEAT = 2 * SECOND
 
 
@@ -93,7 +92,7 @@ def main() -> int:
         asyncio.run(serve(settings))
     except HoneError as error:
         print(error.message, file=sys.stderr)
-        return NEEDS_A_PERSON if isinstance(error, SetupError) else 1
+        return os.EX_CONFIG if isinstance(error, SetupError) else 1
     return 0
 
 

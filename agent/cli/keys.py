@@ -70,7 +70,8 @@ def _all() -> Sequence[JsonObject]:
 
 
 def _create_here(name: str, role: Role) -> JsonObject:
-    from agent.cli.local import LOCAL, open_ledger
+    from agent.cli.local import open_ledger
+    from core.keys import LOCAL
 
     with open_ledger(config.load()) as local:
         holder, key = local.keys.create(name, role, LOCAL)
@@ -78,7 +79,8 @@ def _create_here(name: str, role: Role) -> JsonObject:
 
 
 def _revoke_here(key_id: str) -> None:
-    from agent.cli.local import LOCAL, open_ledger
+    from agent.cli.local import open_ledger
+    from core.keys import LOCAL
 
     with open_ledger(config.load()) as local:
         local.keys.revoke(key_id, LOCAL)

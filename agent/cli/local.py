@@ -13,7 +13,6 @@ from core.secret import Secret
 from core.store import Store
 from core.types import Role
 
-__all__ = ["LOCAL", "Local", "check_exists", "first_keys", "lent_key", "open_ledger"]
 LEDGER = "ledger.db"
 
 

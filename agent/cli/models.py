@@ -47,7 +47,8 @@ def adopt(
     reason: Annotated[str, typer.Option("--reason", help="Why, for the audit log.")] = "adopted by command",
 ) -> None:
     """Go on with another base: the ledger stays, its version 0 becomes the champion; Hone must not run meanwhile."""
-    from agent.cli.local import LOCAL, open_ledger
+    from agent.cli.local import open_ledger
+    from core.keys import LOCAL
     from serving import setup
 
     settings = config.load()
