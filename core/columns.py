@@ -1,9 +1,11 @@
-"""The kinds of columns that SQLAlchemy does not bring: JSON as text, and times."""
+"""What the tables are made with: their common metadata, JSON as text, and times."""
 
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Column, Dialect, Text, TypeDecorator
+from sqlalchemy import BigInteger, Column, Dialect, MetaData, Text, TypeDecorator
+
+metadata = MetaData()
 
 
 class JsonText(TypeDecorator[Any]):

@@ -8,6 +8,7 @@ HoneError
 |-- NotFound              404
 |-- MethodNotAllowed      405
 |-- Conflict              409  the state moved on, or an idempotency key was reused
+|   `-- LeaseLost              another process took over; the loser stops writing
 |-- TooLarge              413
 |-- TooMany               429  a limit; carries retry_after
 |-- Unavailable           503  try again; carries retry_after
@@ -70,6 +71,10 @@ class MethodNotAllowed(HoneError):
 
 class Conflict(HoneError):
     status, type, default_code = 409, "invalid_request_error", "conflict"
+
+
+class LeaseLost(Conflict):
+    default_code = "lease_lost"
 
 
 class TooLarge(HoneError):

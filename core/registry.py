@@ -10,14 +10,15 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
-from core import audit, plan, versions, workers
+from core import approval, audit, experiments, plan, versions, workers
+from core.approval import Consent, Evidence
 from core.clock import Clock, now
 from core.errors import Conflict, SetupError
 from core.lifecycle import Mover, Stage, check_advance
 from core.page import Page
 from core.schema import audit as audit_table
 from core.store import Store
-from core.types import ExperimentState, Holdback, JsonObject, Model, Plan
+from core.types import ExperimentState, Holdback, Json, JsonObject, Model, Plan
 from core.versions import Decision
 from core.workers import Worker, WorkerBeat
 
@@ -84,7 +85,7 @@ class Registry:
             else:
                 setup = replace(decision, mover=Mover.SETUP)
                 versions.move(conn, versions.enter(conn, model), Stage.CHAMPION, setup)
-            versions.end_experiments(conn, ExperimentState.INVALIDATED, decision.in_turn())
+            experiments.end_all(conn, ExperimentState.INVALIDATED, decision.in_turn())
             _record(conn, "plan.adopt", new, decision)
         return new
 
@@ -99,10 +100,23 @@ class Registry:
             audit.append(conn, actor, "model.register", model.id, body, at=self._clock())
         return entered
 
-    def advance(self, version: str, target: Stage, *, mover: Mover, actor: str, reason: str) -> Model:
+    def evidence(self, version: str) -> Evidence | None:
+        """What was frozen for a version on its arrival at approval."""
+        with self._store.read() as conn:
+            return approval.read(conn, version)
+
+    def void(self, version: str, reason: str) -> None:
+        """Make the frozen evidence of a version worthless."""
+        with self._store.write() as conn:
+            approval.void(conn, versions.find(conn, version), reason)
+
+    def advance(
+        self, version: str, target: Stage, *, mover: Mover, actor: str, reason: str, evidence: JsonObject | None = None
+    ) -> Model:
         """Move a version that is not the champion to another stage, and in the plan where that follows from it.
 
-        Raises Conflict or Forbidden as the lifecycle table says; the champion changes by `promote` and `rollback` only.
+        To approval it takes the `evidence` along, which is frozen. Raises Conflict or Forbidden as the lifecycle table
+        says; the champion changes by `promote` and `rollback` only, an A/B begins in core/experiments.py.
         """
         decision = Decision(mover, actor, reason, self._clock())
         with self._store.write() as conn:
@@ -110,53 +124,68 @@ class Registry:
             check_advance(model.stage, target, mover)
             if Stage.CHAMPION in (model.stage, target):
                 raise Conflict("The champion changes by promotion or rollback only, so that there is always one.")
+            if target is Stage.AB:
+                raise Conflict("An A/B begins with its split of the subjects, not by a move alone.")
             old = plan.current(conn)
             new = plan.advanced(old, model.id, target)
             if new != old:
                 plan.swap(conn, old, new, decision.at)
             moved = versions.move(conn, model, target, decision)
             if target in (Stage.SHADOW, Stage.REJECTED):
-                versions.end_experiments(conn, ExperimentState.STOPPED, decision, challenger=model.id)
-            body: JsonObject = {
+                approval.void(conn, model, f"it went back to {target}: {reason}"[: versions.MAX_REASON])
+                experiments.end_all(conn, _ending(decision), decision, challenger=model.id)
+            body: dict[str, Json] = {
                 "from": model.stage,
                 "to": target,
                 "mover": mover,
                 "reason": reason,
                 "revision": new.revision,
             }
+            if target is Stage.AWAITING_APPROVAL:
+                body["evidence_digest"] = _frozen(conn, model, evidence, decision.at)
             audit.append(conn, actor, "model.advance", model.id, body, at=decision.at)
         return moved
 
     def promote(
-        self, version: str, *, revision: int, mover: Mover, actor: str, reason: str, holdback: Holdback | None = None
+        self,
+        version: str,
+        consent: Consent,
+        *,
+        revision: int | None = None,
+        holdback: float = 0.0,
+        mover: Mover = Mover.OPERATOR,
     ) -> Plan:
-        """Make a version that awaits approval the champion. `revision` is that of the plan the decision was made on.
+        """Make a version that awaits approval the champion; a share of the subjects stays on the old one.
 
-        Raises Conflict when the plan moved on or the evidence is void, Forbidden when the mover is not a person.
+        `revision` is that of the plan the decision was made on, if that matters. Raises Conflict when the plan moved on
+        or the evidence is not what was agreed to, Forbidden when the mover is not a person or the run their own.
         """
-        decision = Decision(mover, actor, reason, self._clock())
+        decision = Decision(mover, consent.actor, consent.reason, self._clock())
         with self._store.write() as conn:
             model = versions.find(conn, version)
             if model.stage is not Stage.AWAITING_APPROVAL:
                 raise Conflict(
                     f"{model.id} is at {model.stage}; only a version at {Stage.AWAITING_APPROVAL} is promoted."
                 )
-            versions.check_evidence(conn, model)
-            return _succeed(conn, model, "plan.promote", revision, decision, holdback)
+            agreed = approval.check(conn, model, consent, decision.at)
+            old = plan.current(conn) if revision is None else plan.seen(conn, revision)
+            return _succeed(conn, old, model, "plan.promote", decision, holdback, agreed)
 
-    def rollback(self, *, revision: int, mover: Mover, actor: str, reason: str) -> Plan:
-        """Swap the champion with the one before it. `revision` is that of the plan the decision was made on.
+    def rollback(self, *, mover: Mover, actor: str, reason: str, revision: int | None = None) -> Plan:
+        """Swap the champion with the one before it. `revision` is that of the plan the decision was made on, if that
+        matters.
 
         Raises Conflict when the plan moved on, there is nothing to go back to, or the one before it left for harm.
         """
         decision = Decision(mover, actor, reason, self._clock())
         with self._store.write() as conn:
-            previous = plan.seen(conn, revision).previous
+            old = plan.current(conn) if revision is None else plan.seen(conn, revision)
+            previous = old.previous
             if previous is None:
                 raise Conflict("There is no previous champion to go back to.")
             if _left_for_harm(conn):
                 raise Conflict(f"{previous} was rolled back automatically for harm; only a newer version may follow.")
-            return _succeed(conn, versions.find(conn, previous), "plan.rollback", revision, decision)
+            return _succeed(conn, old, versions.find(conn, previous), "plan.rollback", decision)
 
     def beat(self, beat: WorkerBeat) -> None:
         """A worker's sign of life."""
@@ -181,21 +210,42 @@ class Registry:
 
 
 def _succeed(
-    conn: Connection, heir: Model, action: str, revision: int, decision: Decision, holdback: Holdback | None = None
+    conn: Connection,
+    old: Plan,
+    heir: Model,
+    action: str,
+    decision: Decision,
+    held: float = 0.0,
+    agreed: JsonObject | None = None,
 ) -> Plan:
     """Put another champion in place, with everything that follows from it."""
-    old = plan.seen(conn, revision)
     compared = [model for model in versions.at_stage(conn, *_COMPARED) if model.id != heir.id]
+    trial = experiments.hold_back(old.champion, heir.id, held, old.revision + 1, decision) if held else None
+    holdback = Holdback(old.champion, held, trial.salt) if trial else None
     new = plan.succeeded(old, heir.id, [model.id for model in compared], holdback)
     plan.swap(conn, old, new, decision.at)
     versions.move(conn, versions.find(conn, old.champion), Stage.RETIRED, decision)
     versions.move(conn, heir, Stage.CHAMPION, decision)
     for model in compared:
-        versions.void_evidence(conn, model, decision.in_turn().reason)
+        approval.void(conn, model, decision.in_turn().reason)
         versions.move(conn, model, Stage.SHADOW, decision.in_turn())
-    versions.end_experiments(conn, ExperimentState.INVALIDATED, decision.in_turn())
-    _record(conn, action, new, decision)
+    experiments.end_all(conn, ExperimentState.CONCLUDED, decision, challenger=heir.id)
+    experiments.end_all(conn, ExperimentState.INVALIDATED, decision.in_turn())
+    if trial:
+        experiments.enter(conn, trial)
+    _record(conn, action, new, decision, agreed)
     return new
+
+
+def _frozen(conn: Connection, model: Model, evidence: JsonObject | None, at: int) -> str:
+    if not evidence:
+        raise Conflict(f"{model.id} cannot await approval without evidence.")
+    return approval.freeze(conn, model, evidence, at)
+
+
+def _ending(decision: Decision) -> ExperimentState:
+    """How the experiment of a version ends that leaves it: by what was found, or by hand."""
+    return ExperimentState.CONCLUDED if decision.mover is Mover.MONITORING else ExperimentState.STOPPED
 
 
 def _left_for_harm(conn: Connection) -> bool:
@@ -205,11 +255,12 @@ def _left_for_harm(conn: Connection) -> bool:
     return bool(row.action == "plan.rollback" and row.body["mover"] == Mover.MONITORING)
 
 
-def _record(conn: Connection, action: str, new: Plan, decision: Decision) -> None:
+def _record(conn: Connection, action: str, new: Plan, decision: Decision, agreed: JsonObject | None = None) -> None:
     body: JsonObject = {
         "mover": decision.mover,
         "reason": decision.reason,
         "revision": new.revision,
         "previous": new.previous,
+        **(agreed or {}),
     }
     audit.append(conn, decision.actor, action, new.champion, body, at=decision.at)

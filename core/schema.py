@@ -6,7 +6,7 @@ UPDATE a table. Times are microseconds since the epoch.
 
 Messages form a tree by content: a node's id is a keyed digest of its parent's id and its own message, so that the
 turns of a conversation share their past and n turns cost O(n). An interaction points at the last message it was given
-(`prompt`) and at its answer (`reply`).
+(`prompt`) and at its answer (`reply`). The tables of the loop are in core/schema_loop.py.
 """
 
 from sqlalchemy import (
@@ -16,16 +16,24 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
 )
 
 from core.columns import JsonText, time
-
-metadata = MetaData()
-
+from core.columns import metadata as metadata
+from core.schema_loop import checks as checks
+from core.schema_loop import dataset_rows as dataset_rows
+from core.schema_loop import datasets as datasets
+from core.schema_loop import experiments as experiments
+from core.schema_loop import exposures as exposures
+from core.schema_loop import leases as leases
+from core.schema_loop import looks as looks
+from core.schema_loop import notices as notices
+from core.schema_loop import runs as runs
+from core.schema_loop import scores as scores
+from core.schema_loop import states as states
 
 nodes = Table(
     "nodes",
@@ -78,6 +86,7 @@ interactions = Table(
     Index("interactions_arm", "arm", "id"),
     Index("interactions_experiment", "experiment", "id"),
     Index("interactions_parent", "parent", "id"),
+    Index("interactions_reply", "reply"),
 )
 
 feedback = Table(
@@ -107,36 +116,6 @@ retractions = Table(
     Column("feedback", String(64), primary_key=True),
     time("created_at"),
     Column("key_id", String(40), nullable=False),
-)
-
-scores = Table(
-    "scores",
-    metadata,
-    Column("id", String(40), primary_key=True),
-    time("created_at"),
-    Column("interaction", String(40), nullable=False),
-    Column("version", String(128), nullable=False),
-    Column("source", String(64), nullable=False),
-    Column("name", String(64), nullable=False),
-    Column("value", Float, nullable=False),
-    Index("scores_interaction", "interaction"),
-    Index("scores_name", "name", "id"),
-)
-
-checks = Table(
-    "checks",
-    metadata,
-    Column("id", String(40), primary_key=True),
-    time("created_at"),
-    Column("kind", String(32), nullable=False),
-    Column("stream", String(64), nullable=False),
-    Column("version", String(128)),
-    Column("statistic", Float),
-    Column("threshold", Float),
-    Column("verdict", String(16), nullable=False),
-    Column("count", Integer, nullable=False),
-    Column("details", JsonText, nullable=False),
-    Index("checks_kind", "kind", "id"),
 )
 
 models = Table(
@@ -195,78 +174,9 @@ workers = Table(
     Column("pid", Integer, nullable=False),
     time("started_at"),
     time("seen_at"),
-    Column("revision", Integer, nullable=False),  # the plan that this worker acts on
+    Column("revision", Integer, nullable=False),  # the oldest plan that a call of this worker still runs under
+    Column("adopted", Integer, nullable=False),  # the plan that new calls go by
     Column("loaded", JsonText, nullable=False),  # engines: the adapters they hold
-)
-
-experiments = Table(
-    "experiments",
-    metadata,
-    Column("id", String(40), primary_key=True),
-    time("created_at"),
-    Column("champion", String(128), nullable=False),
-    Column("challenger", String(128), nullable=False),
-    Column("salt", String(64), nullable=False),
-    Column("share", Float, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("config", JsonText, nullable=False),
-    time("ended_at", nullable=True),
-    Column("reason", Text),
-)
-
-exposures = Table(
-    "exposures",
-    metadata,
-    Column("experiment", String(40), primary_key=True),
-    Column("subject", String(64), primary_key=True),
-    time("created_at"),
-    Column("arm", String(16), nullable=False),
-    Column("share", Float, nullable=False),
-    Column("interaction", String(40), nullable=False),
-)
-
-runs = Table(
-    "runs",
-    metadata,
-    Column("id", String(40), primary_key=True),
-    time("created_at"),
-    Column("state", String(16), nullable=False),
-    Column("method", String(32), nullable=False),
-    Column("recipe", JsonText, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("requester", String(64), nullable=False),
-    Column("trigger", String(64)),
-    Column("lease_owner", String(64)),
-    Column("lease_token", Integer, nullable=False),
-    time("lease_until", nullable=True),
-    Column("progress", JsonText, nullable=False),
-    Column("dataset", String(64)),
-    Column("model", String(128)),
-    Column("error", Text),
-    time("started_at", nullable=True),
-    time("ended_at", nullable=True),
-)
-
-datasets = Table(
-    "datasets",
-    metadata,
-    Column("digest", String(64), primary_key=True),
-    time("created_at"),
-    Column("manifest", JsonText, nullable=False),
-)
-
-dataset_rows = Table(
-    "dataset_rows",
-    metadata,
-    Column("dataset", String(64), primary_key=True),
-    Column("row", Integer, primary_key=True, autoincrement=False),  # the line of the dataset, from 0
-    Column("feedback", String(64), primary_key=True),
-    Column("interaction", String(40), nullable=False),
-    Column("actor", String(64), nullable=False),
-    Column("weight", Float, nullable=False),
-    Column("split", String(16), nullable=False),
-    Index("dataset_rows_interaction", "interaction"),
-    Index("dataset_rows_feedback", "feedback"),
 )
 
 keys = Table(

@@ -71,6 +71,11 @@ class RunState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class ExperimentKind(StrEnum):
+    AB = "ab"
+    HOLDBACK = "holdback"
+
+
 class ExperimentState(StrEnum):
     RUNNING = "running"
     CONCLUDED = "concluded"
@@ -232,7 +237,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training run, from request to candidate or failure."""
+    """One training run, from request to candidate or failure. `recipe` holds what was asked for beyond the default."""
 
     id: str
     created_at: int
@@ -242,8 +247,13 @@ class Run:
     reason: str
     requester: str
     trigger: str | None = None
+    progress: JsonObject = field(default_factory=dict)
+    attempts: int = 0
+    dataset: str | None = None
     model: Version | None = None
     error: str | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,15 +274,27 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareStep:
+    """The challenger's share for calls that were assigned under a plan of `revision` or newer."""
+
+    revision: int
+    share: float
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Experiment:
-    """One A/B of a challenger against the champion of its time."""
+    """A comparison on live subjects. Of a hold-back the `champion` is the version before, the `challenger` the one that
+    was promoted. `share` is the challenger's now, `steps` how it came there."""
 
     id: str
     created_at: int
+    kind: ExperimentKind
     champion: Version
     challenger: Version
     salt: str
     share: float
     state: ExperimentState
+    steps: Sequence[ShareStep] = ()
     ended_at: int | None = None
     reason: str | None = None

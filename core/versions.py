@@ -13,8 +13,8 @@ from core.errors import BadRequest, Conflict, NotFound
 from core.ids import new_id
 from core.lifecycle import Mover, Stage, check_advance
 from core.page import Page
-from core.schema import experiments, models, moves
-from core.types import ExperimentState, Model, Version
+from core.schema import models, moves
+from core.types import Model
 
 MAX_REASON = 2000
 
@@ -99,30 +99,6 @@ def move(conn: Connection, model: Model, target: Stage, decision: Decision) -> M
         )
     )
     return moved
-
-
-def check_evidence(conn: Connection, model: Model) -> None:
-    """Raises Conflict when the evidence for a version was voided."""
-    void = conn.execute(select(models.c.evidence_void).where(models.c.id == model.id)).scalar_one()
-    if void is not None:
-        raise Conflict(f"The evidence for {model.id} is void: {void}. It must be gathered anew.")
-
-
-def void_evidence(conn: Connection, model: Model, reason: str) -> None:
-    """Make a frozen evidence snapshot worthless for a promotion; the first reason stays."""
-    frozen = models.c.evidence_digest.is_not(None), models.c.evidence_void.is_(None)
-    conn.execute(update(models).where(models.c.id == model.id, *frozen).values(evidence_void=reason))
-
-
-def end_experiments(
-    conn: Connection, state: ExperimentState, decision: Decision, challenger: Version | None = None
-) -> None:
-    """End what is running, of one challenger or of all."""
-    running = experiments.c.state == ExperimentState.RUNNING
-    query = update(experiments).where(
-        running if challenger is None else running & (experiments.c.challenger == challenger)
-    )
-    conn.execute(query.values(state=state, ended_at=decision.at, reason=decision.reason))
 
 
 def _model(row: Row[tuple[object, ...]]) -> Model:

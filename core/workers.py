@@ -11,7 +11,8 @@ from core.store import insert_new
 
 @dataclass(frozen=True, slots=True)
 class WorkerBeat:
-    """A sign of life. `revision` is the plan that the worker acts on, `loaded` the adapters that an engine holds."""
+    """A sign of life. `revision` is the oldest plan that a call of the worker still runs under, `adopted` the one that
+    new calls go by, `loaded` the adapters that an engine holds."""
 
     id: str
     kind: str
@@ -20,6 +21,7 @@ class WorkerBeat:
     started_at: int
     revision: int
     loaded: Sequence[str] = ()
+    adopted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,12 @@ class Story:
 
     def advance(self, name: str, target: Stage, mover: Mover) -> Model:
         actor = "key_ops" if mover is OPERATOR else "system:gate"
-        return self.registry.advance(name, target, mover=mover, actor=actor, reason="it is time")
+        evidence: JsonObject | None = {"for": name} if target is Stage.AWAITING_APPROVAL else None
+        return self.registry.advance(name, target, mover=mover, actor=actor, reason="it is time", evidence=evidence)
+
+    def begin(self, name: str) -> Experiment:
+        """Begin the A/B of a version in shadow."""
+        return self.experiments.begin(Version(name), 0.1, actor="system:gate", reason="it is time")
 
     def await_approval(self, name: str) -> None:
         self.enter(name)
