@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 
 from core import audit, plan
+from core.approval import Consent
+from core.experiments import Experiments
 from core.lifecycle import Mover, Stage
 from core.registry import Registry
 from core.schema import audit as audit_table
 from core.schema import experiments, metadata, models, moves
 from core.store import Store
-from core.types import Holdback, JsonObject, Model, Plan, Split, Version
+from core.types import Experiment, JsonObject, Model, Plan, Split, Version
 
 BASE = "tiny"
 OPERATOR, MONITORING = Mover.OPERATOR, Mover.MONITORING
@@ -23,6 +25,7 @@ class Story:
     def __init__(self, store: Store, *, started: bool = True) -> None:
         self.store, self.time = store, 1_790_000_000_000_000
         self.registry = Registry(store, clock=lambda: self.time)
+        self.experiments = Experiments(store, clock=lambda: self.time)
         if started:
             self.registry.install(self.made("v0"), "system:setup")
 
@@ -72,21 +75,17 @@ class Story:
         return self.experiments.begin(Version(name), 0.1, actor="system:gate", reason="it is time")
 
     def await_approval(self, name: str) -> None:
+        """Bring a version to approval, from shadow as under `rollout = review`."""
         self.enter(name)
-        for target in (Stage.SHADOW, Stage.AB, Stage.AWAITING_APPROVAL):
+        for target in (Stage.SHADOW, Stage.AWAITING_APPROVAL):
             self.advance(name, target, MONITORING)
 
     def compare(self, name: str) -> None:
         """Bring a version into a running A/B, as the conductor does."""
         self.enter(name)
-        for target in (Stage.SHADOW, Stage.AB):
-            self.advance(name, target, MONITORING)
-        split = Split(f"exp-{name}", Version(name), 0.1, "salt")
-        row = {"id": split.experiment, "created_at": 1, "champion": self.plan.champion, "challenger": name}
-        row |= {"salt": split.salt, "share": split.share, "state": "running", "config": {}}
-        with self.store.write() as conn:
-            conn.execute(insert(experiments).values(row))
-        self._replace_plan(shadow=None, split=split)
+        self.advance(name, Stage.SHADOW, MONITORING)
+        self.begin(name)
+        self._replace_plan(shadow=None, split=self.plan.split)
 
     def clear_shadow(self) -> None:
         """Make room for another candidate, as if the one in shadow were not mirrored any more."""
@@ -98,11 +97,9 @@ class Story:
         with self.store.write() as conn:
             plan.swap(conn, old, new, self.time)
 
-    def freeze(self, name: str, void: str | None = None) -> None:
-        """Give a version an evidence snapshot."""
-        values = {"evidence": {}, "evidence_digest": "e" * 64, "evidence_at": 1, "evidence_void": void}
-        with self.store.write() as conn:
-            conn.execute(update(models).where(models.c.id == name).values(**values))
+    def void(self, name: str, reason: str) -> None:
+        """Make the evidence of a version worthless."""
+        self.registry.void(name, reason)
 
     def promote(
         self,
@@ -111,12 +108,13 @@ class Story:
         revision: int | None = None,
         mover: Mover = OPERATOR,
         reason: str = "it is better",
-        holdback: Holdback | None = None,
+        digest: str | None = None,
+        holdback: float = 0.0,
     ) -> Plan:
         seen = self.plan.revision if revision is None else revision
-        return self.registry.promote(
-            name, revision=seen, mover=mover, actor="key_ops", reason=reason, holdback=holdback
-        )
+        frozen = self.registry.evidence(name)
+        consent = Consent("key_ops", reason, digest or (frozen.digest if frozen else ""))
+        return self.registry.promote(name, consent, revision=seen, mover=mover, holdback=holdback)
 
     def rollback(self, *, revision: int | None = None, mover: Mover = OPERATOR, reason: str = "it is worse") -> Plan:
         seen = self.plan.revision if revision is None else revision
@@ -170,7 +168,11 @@ class Story:
         assert [name for name, stage in stages.items() if stage == Stage.CHAMPION] == [now.champion]
         assert now.previous is None or stages[now.previous] == Stage.RETIRED
         assert now.shadow is None or stages[now.shadow] in {Stage.SHADOW, Stage.AB, Stage.AWAITING_APPROVAL}
-        assert all(row.champion == now.champion for row in running)
+        trials = {row.kind: row for row in running}
+        assert len(trials) == len(running)
+        assert ("ab" in trials) == (now.split is not None) and ("holdback" in trials) == (now.holdback is not None)
+        for kind, row in trials.items():
+            assert now.champion == (row.champion if kind == "ab" else row.challenger)
         assert counted == len(written)
         report = audit.verify(self.store)
         assert report.ok, report.reason
@@ -179,3 +181,16 @@ class Story:
         changes = len([row for row in written if row.target == Stage.CHAMPION])
         assert changes == len([entry for entry in entries if entry.startswith("plan.")])
         return True
+
+
+def await_approval(registry: Registry, version: Version) -> None:
+    """Bring a version that is a candidate to approval."""
+    registry.advance(version, Stage.SHADOW, mover=MONITORING, actor="test", reason="a test")
+    registry.advance(
+        version,
+        Stage.AWAITING_APPROVAL,
+        mover=MONITORING,
+        actor="test",
+        reason="a test",
+        evidence={"for": version},
+    )

@@ -17,9 +17,9 @@ from openai import InternalServerError
 from agent import failures
 from agent.app import create_app
 from core.errors import HoneError, NotFound, TooMany
+from core.experiments import Experiments
 from core.lifecycle import Mover, Stage
 from core.registry import Registry
-from core.schema import plan
 from core.types import Arm, Finish, Role, Version
 from serving.fake import Knobs
 
@@ -265,11 +265,8 @@ def start_experiment(hone: Gateway) -> None:
     """Send every subject to the challenger."""
     registry = hone.parts.registry
     registry.register(model(CHALLENGER, "1" * 64), "test")
-    for stage in (Stage.SHADOW, Stage.AB):
-        registry.advance(CHALLENGER, stage, mover=Mover.MONITORING, actor="test", reason="a test")
-    split = {"experiment": "exp", "challenger": CHALLENGER, "share": 1.0, "salt": "salt"}
-    with hone.parts.store.write() as conn:
-        conn.execute(plan.update().values(split=split, revision=plan.c.revision + 1))
+    registry.advance(CHALLENGER, Stage.SHADOW, mover=Mover.MONITORING, actor="test", reason="a test")
+    Experiments(hone.parts.store).begin(CHALLENGER, 1.0, actor="test", reason="a test")
     assert eventually(lambda: hone.parts.plans.current().split is not None)
 
 
@@ -290,7 +287,7 @@ def test_a_challenger_that_fails_before_its_first_byte_is_replaced_by_the_champi
         row = hone.rows()[-1]
         assert (row.arm, row.assigned, row.served, row.finish) == (Arm.CHALLENGER, CHALLENGER, CHAMPION, Finish.STOP)
         assert row.error and CHALLENGER in row.error
-        assert row.experiment == "exp"
+        assert row.experiment == hone.parts.plans.current().split.experiment  # type: ignore[union-attr]
 
 
 def test_a_challenger_that_fails_after_its_first_byte_is_not_replaced(tmp_path: Path) -> None:

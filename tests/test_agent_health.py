@@ -7,10 +7,11 @@ from pathlib import Path
 import httpx
 import pytest
 from fixtures_gateway import CHALLENGER, CHAMPION, HELLO, Gateway, eventually, gateway, model, slow
+from registry_story import await_approval
 
 from agent.plans import Plans
+from core.approval import Consent
 from core.errors import Unavailable
-from core.lifecycle import Mover, Stage
 from core.registry import Registry
 from core.types import Plan, Role, Version
 from serving.fake import FakeEngine, Knobs
@@ -161,13 +162,10 @@ def test_another_champion_answers_within_a_second_and_the_ledger_hears_of_it(tmp
         registry = hone.parts.registry
         registry.register(model(CHALLENGER, "1" * 64), "test")
         hone.engine.loaded[CHALLENGER] = ""
-        for stage in (Stage.SHADOW, Stage.AB, Stage.AWAITING_APPROVAL):
-            registry.advance(CHALLENGER, stage, mover=Mover.MONITORING, actor="test", reason="a test")
-        plan = registry.plan()
-        assert plan is not None
-        promoted = registry.promote(
-            CHALLENGER, revision=plan.revision, mover=Mover.OPERATOR, actor="test", reason="a test"
-        )
+        await_approval(registry, CHALLENGER)
+        frozen = registry.evidence(CHALLENGER)
+        assert frozen is not None
+        promoted = registry.promote(CHALLENGER, Consent("test", "a test", frozen.digest))
         with hone.http(Role.OPS) as http:
 
             def version() -> str:

@@ -11,12 +11,13 @@ from registry_story import BASE, Story
 from sqlalchemy import insert, select, update
 
 from core import plan, versions
+from core.clock import HOUR
 from core.errors import BadRequest, Conflict, Forbidden, HoneError, NotFound, SetupError
 from core.lifecycle import Mover, Stage
 from core.registry import Registry
 from core.schema import experiments, models, moves
 from core.store import Store
-from core.types import Holdback, Plan, Split
+from core.types import ExperimentKind, ExperimentState, Holdback, Plan, Split
 from core.workers import Worker, WorkerBeat
 
 OPERATOR, MONITORING = Mover.OPERATOR, Mover.MONITORING
@@ -101,10 +102,9 @@ def test_a_candidate_goes_its_way_and_leaves_its_tracks(story: Story) -> None:
     steps = {(row.source, row.target, row.mover, row.actor, row.reason) for row in rows}
     assert steps == {
         ("candidate", "shadow", "monitoring", "system:gate", "it is time"),
-        ("shadow", "ab", "monitoring", "system:gate", "it is time"),
-        ("ab", "awaiting_approval", "monitoring", "system:gate", "it is time"),
+        ("shadow", "awaiting_approval", "monitoring", "system:gate", "it is time"),
     }
-    assert story.registry.model("v1").revision == 3
+    assert story.registry.model("v1").revision == 2
     story.check()
 
 
@@ -233,7 +233,7 @@ def test_a_decision_on_an_older_plan_is_refused_and_says_what_is_new(story: Stor
 
 def test_void_evidence_promotes_nothing(story: Story) -> None:
     story.await_approval("v1")
-    story.freeze("v1", void="a guardrail left advance")
+    story.void("v1", "a guardrail left advance")
     with pytest.raises(Conflict, match="evidence for v1 is void: a guardrail left advance"):
         story.promote("v1")
     story.check()
@@ -243,7 +243,6 @@ def test_another_champion_ends_what_was_measured_against_the_old_one(story: Stor
     story.await_approval("v1")
     story.promote("v1")
     story.await_approval("v2")
-    story.freeze("v2")
     story.clear_shadow()
     story.compare("v3")
     story.rollback(reason="answers got worse")
@@ -255,11 +254,11 @@ def test_another_champion_ends_what_was_measured_against_the_old_one(story: Stor
     story.check()
 
 
-def test_a_promotion_ends_the_experiment_of_the_promoted_version_too(story: Story) -> None:
+def test_a_promotion_concludes_the_experiment_of_the_promoted_version(story: Story) -> None:
     story.compare("v1")
     story.advance("v1", Stage.AWAITING_APPROVAL, MONITORING)
     story.promote("v1", reason="good")
-    assert story.experiment("v1") == ("invalidated", "the champion changed: good")
+    assert story.experiment("v1") == ("concluded", "good")
     assert story.plan.shadow is None and story.stage("v1") is Stage.CHAMPION
 
 
@@ -274,17 +273,96 @@ def test_an_experiment_that_had_ended_stays_as_it_ended(story: Story) -> None:
 
 def test_a_promotion_ends_an_older_hold_back_and_may_begin_its_own(story: Story) -> None:
     story.await_approval("v1")
-    first = Holdback(story.name("v0"), 0.05, "salt-1")
-    assert story.promote("v1", holdback=first).holdback == story.plan.holdback == first
+    first = story.promote("v1", holdback=0.05).holdback
+    assert first is not None and (first.version, first.share) == ("v0", 0.05)
+    running = story.experiments.running()[ExperimentKind.HOLDBACK]
+    assert (running.salt, running.champion, running.challenger, running.share) == (first.salt, "v0", "v1", 0.95)
     story.await_approval("v2")
     assert story.plan.holdback == first
     assert story.promote("v2").holdback is None
+    assert story.experiments.running() == {}
 
 
 def test_a_rollback_ends_the_hold_back(story: Story) -> None:
     story.await_approval("v1")
-    story.promote("v1", holdback=Holdback(story.name("v0"), 0.05, "salt-1"))
+    story.promote("v1", holdback=0.05)
     assert story.rollback().holdback is None
+    assert story.experiments.running() == {}
+
+
+def test_an_a_b_begins_with_its_split_and_never_by_a_move_alone(story: Story) -> None:
+    story.enter("v1")
+    story.advance("v1", Stage.SHADOW, MONITORING)
+    with pytest.raises(Conflict, match="begins with its split"):
+        story.advance("v1", Stage.AB, MONITORING)
+    begun = story.begin("v1")
+    split = story.plan.split
+    assert split is not None and (split.experiment, split.challenger, split.share) == (begun.id, "v1", 0.1)
+    assert begun.steps[0].revision == story.plan.revision
+    with pytest.raises(Conflict, match="is running already"):
+        story.begin("v1")
+    story.check()
+
+
+def test_a_share_only_grows_and_each_step_is_remembered(story: Story) -> None:
+    story.compare("v1")
+    begun = story.experiments.running()[ExperimentKind.AB]
+    wide = story.experiments.widen(begun.id, 0.5, actor="system:gate", reason="safe")
+    assert [step.share for step in wide.steps] == [0.1, 0.5]
+    assert wide == story.experiments.find(begun.id)
+    assert story.plan.split is not None and story.plan.split.share == 0.5
+    with pytest.raises(Conflict, match=r"has 0\.5 of the subjects already"):
+        story.experiments.widen(begun.id, 0.2, actor="system:gate", reason="back")
+    story.check()
+
+
+def test_an_operator_stops_an_experiment_once_and_its_evidence_is_void(story: Story) -> None:
+    story.compare("v1")
+    story.advance("v1", Stage.AWAITING_APPROVAL, MONITORING)
+    begun = story.experiments.running()[ExperimentKind.AB]
+    stopped = story.experiments.stop(begun.id, actor="key_ops", reason="complaints")
+    assert (stopped.state, stopped.reason) == (ExperimentState.STOPPED, "complaints")
+    assert (story.plan.split, story.plan.shadow, story.stage("v1")) == (None, "v1", Stage.SHADOW)
+    assert "complaints" in str(story.evidence_void("v1"))
+    with pytest.raises(Conflict, match="has ended already: complaints"):
+        story.experiments.stop(begun.id, actor="key_ops", reason="again")
+    story.check()
+
+
+def test_an_operator_ends_a_hold_back(story: Story) -> None:
+    story.await_approval("v1")
+    story.promote("v1", holdback=0.05)
+    held = story.experiments.running()[ExperimentKind.HOLDBACK]
+    story.experiments.stop(held.id, actor="key_ops", reason="enough")
+    assert story.plan.holdback is None and story.plan.champion == "v1"
+    story.check()
+
+
+def test_approval_is_bound_to_the_evidence_that_was_frozen(story: Story) -> None:
+    story.await_approval("v1")
+    before = story.everything()
+    with pytest.raises(Conflict, match="The evidence for v1 is") as refused:
+        story.promote("v1", digest="0" * 64)
+    assert refused.value.code == "evidence_stale"
+    assert story.everything() == before
+    with pytest.raises(Conflict, match="cannot await approval without evidence"):
+        story.enter("v2")
+        story.clear_shadow()
+        story.advance("v2", Stage.SHADOW, MONITORING)
+        story.registry.advance("v2", Stage.AWAITING_APPROVAL, mover=MONITORING, actor="system:gate", reason="now")
+
+
+def test_evidence_grows_too_old(story: Story) -> None:
+    story.await_approval("v1")
+    story.time += 168 * HOUR + 1
+    with pytest.raises(Conflict, match="older than 168 h"):
+        story.promote("v1")
+
+
+def test_going_back_to_shadow_makes_the_evidence_void(story: Story) -> None:
+    story.await_approval("v1")
+    story.advance("v1", Stage.SHADOW, OPERATOR)
+    assert "went back to shadow" in str(story.evidence_void("v1"))
 
 
 def test_a_rollback_swaps_back_and_a_second_one_swaps_again(story: Story) -> None:
@@ -425,35 +503,52 @@ def race(acts: Sequence[Callable[[], object]]) -> tuple[list[object], list[HoneE
     return [result for result in results if not isinstance(result, HoneError)], lost
 
 
+class Monkey:
+    """Asks for anything, sensible or not."""
+
+    def __init__(self, story: Story) -> None:
+        self.story, self.rng, self.entered = story, random.Random(5), ["v0"]
+        self.acts = [self.enter, *[self.advance] * 12, *[self.begin] * 4, *[self.promote] * 3, self.rollback, self.stop]
+
+    def enter(self) -> None:
+        self.entered.append(f"v{len(self.entered)}")
+        self.story.enter(self.entered[-1])
+
+    def pick(self) -> str:
+        likely = self.rng.random() < 0.7
+        return (self.story.plan.shadow or self.entered[-1]) if likely else self.rng.choice(self.entered)
+
+    def advance(self) -> None:
+        sensible = self.rng.random() < 0.7
+        mover = MONITORING if sensible else self.rng.choice(list(Mover))
+        upward = [Stage.SHADOW, Stage.AWAITING_APPROVAL] if sensible else list(Stage)
+        self.story.advance(self.pick(), self.rng.choice(upward), mover)
+
+    def begin(self) -> None:
+        self.story.begin(self.pick())
+
+    def stop(self) -> None:
+        for running in self.story.experiments.running().values():
+            self.story.experiments.stop(running.id, actor="key_ops", reason="enough")
+
+    def promote(self) -> None:
+        mover, held = self.rng.choice(list(Mover)), self.rng.choice([0.0, 0.05])
+        self.story.promote(self.pick(), mover=mover, holdback=held)
+
+    def rollback(self) -> None:
+        self.story.rollback(mover=self.rng.choice(list(Mover)))
+
+
 def test_whatever_is_asked_in_whatever_order_there_is_one_champion_and_every_move_is_written(story: Story) -> None:
-    rng = random.Random(5)
-    upward = [Stage.SHADOW, Stage.AB, Stage.AWAITING_APPROVAL]
-    entered, refused, done = ["v0"], 0, 0
-
-    def enter() -> None:
-        entered.append(f"v{len(entered)}")
-        story.enter(entered[-1])
-
-    def pick() -> str:
-        return story.plan.shadow or entered[-1] if rng.random() < 0.7 else rng.choice(entered)
-
-    def advance() -> None:
-        sensible = rng.random() < 0.7
-        mover = MONITORING if sensible else rng.choice(list(Mover))
-        story.advance(pick(), rng.choice(upward if sensible else list(Stage)), mover)
-
-    def promote() -> None:
-        story.promote(pick(), mover=rng.choice(list(Mover)))
-
-    def rollback() -> None:
-        story.rollback(mover=rng.choice(list(Mover)))
-
-    for _ in range(300):
+    monkey, refused, done = Monkey(story), 0, 0
+    for _ in range(500):
         try:
-            rng.choice([enter, *[advance] * 12, *[promote] * 3, rollback])()
+            monkey.rng.choice(monkey.acts)()
             done += 1
         except HoneError:
             refused += 1
+        if done % 10 == 0:
+            story.check()
     champions = {entry for entry in story.trail() if entry.startswith("plan.promote")}
     assert done > 50 and refused > 50 and len(champions) > 3
     story.check()

@@ -16,6 +16,7 @@ from sqlalchemy import event
 
 from core.lifecycle import Mover, Stage
 from core.store import Store
+from core.types import ExperimentKind
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["pytest", "registry_story", "sqlalchemy.dialects.postgresql.psycopg"])
@@ -40,16 +41,33 @@ def _in_full_swing(story: Story) -> None:
     story.await_approval("v1")
     story.promote("v1")
     story.await_approval("v2")
-    story.freeze("v2")
     story.clear_shadow()
     story.compare("v3")
+
+
+def _in_shadow(story: Story) -> None:
+    story.enter("v1")
+    story.advance("v1", Stage.SHADOW, Mover.MONITORING)
+
+
+def widen(story: Story) -> None:
+    running = story.experiments.running()[ExperimentKind.AB]
+    story.experiments.widen(running.id, 0.5, actor="system:gate", reason="safe")
+
+
+def stop(story: Story) -> None:
+    running = story.experiments.running()[ExperimentKind.AB]
+    story.experiments.stop(running.id, actor="key_ops", reason="enough")
 
 
 CHANGES = {
     "install": Change(lambda story: None, lambda story: story.registry.install(story.made("v0"), "setup"), 6, False),
     "register": Change(_in_full_swing, lambda story: story.enter("v4"), 5),
     "advance": Change(_in_full_swing, lambda story: story.advance("v3", Stage.REJECTED, Mover.MONITORING), 7),
-    "promote": Change(_in_full_swing, lambda story: story.promote("v2", revision=story.plan.revision), 12),
+    "promote": Change(_in_full_swing, lambda story: story.promote("v2", holdback=0.05), 13),
+    "begin": Change(_in_shadow, lambda story: story.begin("v1"), 6),
+    "widen": Change(_in_full_swing, lambda story: widen(story), 5),
+    "stop": Change(_in_full_swing, lambda story: stop(story), 7),
     "rollback": Change(_in_full_swing, lambda story: story.rollback(mover=Mover.MONITORING), 12),
     "adopt": Change(
         _in_full_swing, lambda story: story.registry.adopt(story.made("w0", base="large"), "ops", "new"), 14

@@ -16,7 +16,9 @@ import aiohttp
 import pytest
 from fixtures_hone import RunningHone
 from fixtures_serving import write_noise_adapter
+from registry_story import await_approval
 
+from core.approval import Consent
 from core.lifecycle import Mover, Stage
 from core.registry import Registry
 from core.secret import Secret
@@ -240,12 +242,14 @@ def put_rival_in_approval(hone: RunningHone, registry: Registry) -> Version:
         ),
         "test",
     )
-    for stage in (Stage.SHADOW, Stage.AWAITING_APPROVAL):
-        registry.advance(version, stage, mover=Mover.MONITORING, actor="test", reason="to be swapped in")
+    await_approval(registry, version)
     return version
 
 
 def swap(registry: Registry, rival: Version, *, first: bool) -> None:
-    revision = registry_plan(registry).revision
-    who = {"revision": revision, "mover": Mover.OPERATOR, "actor": "test", "reason": "swap under load"}
-    registry.promote(rival, **who) if first else registry.rollback(**who)
+    frozen = registry.evidence(rival)
+    assert frozen is not None
+    if first:
+        registry.promote(rival, Consent("test", "swap under load", frozen.digest))
+    else:
+        registry.rollback(mover=Mover.OPERATOR, actor="test", reason="swap under load")
