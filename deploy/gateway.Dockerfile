@@ -1,4 +1,4 @@
-# Gateway and worker: Hone without an engine. Build from the repository's root:
+# Gateway and monitoring: Hone without an engine. Build from the repository's root:
 #   docker build -f deploy/gateway.Dockerfile -t hone-gateway:0.1.0 .
 ARG PYTHON=python:3.11-slim-bookworm
 

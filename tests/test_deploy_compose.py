@@ -19,7 +19,7 @@ DEPLOY = house.ROOT / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
 GPU = yaml.safe_load((DEPLOY / "compose.gpu.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, Any] = COMPOSE["services"]
-OURS = ("gateway", "migrate", "engine", "fetch")
+OURS = ("gateway", "migrate", "engine", "fetch", "monitoring", "training")
 
 
 def settings(name: str) -> config.Settings:
@@ -55,8 +55,9 @@ def test_an_image_is_named_by_version_and_ours_by_this_one() -> None:
         assert re.fullmatch(expected, service["image"]), service["image"]
 
 
-def test_the_engine_meets_the_gateway_and_nobody_else() -> None:
-    assert {name for name, service in SERVICES.items() if "engine" in service["networks"]} == {"engine", "gateway"}
+def test_the_engine_meets_those_who_call_it_and_nobody_else() -> None:
+    callers = {"engine", "gateway", "monitoring"}
+    assert {name for name, service in SERVICES.items() if "engine" in service["networks"]} == callers
     engine = SERVICES["engine"]
     assert all(COMPOSE["networks"][name]["internal"] for name in engine["networks"])
     assert "ports" not in engine
@@ -75,7 +76,7 @@ def test_the_settings_of_the_containers_lead_to_each_other() -> None:
     database, server = make_url(gateway.ledger.url), SERVICES["postgres"]["environment"]
     assert database.host == "postgres"
     assert (database.username, database.database) == (server["POSTGRES_USER"], server["POSTGRES_DB"])
-    for name in ("gateway", "engine", "migrate"):
+    for name in ("gateway", "engine", "migrate", "monitoring", "training"):
         service = SERVICES[name]
         assert "ledger" in service["networks"]
         assert service["environment"]["PGPASSFILE"] == "/run/secrets/pgpass"
