@@ -19,7 +19,7 @@ from fixtures_service import KEY, FakeService, serving
 from agent.cli.main import exit_status, summary
 from core import migrate
 from core.errors import BadRequest, ConfigError, Conflict, Forbidden, HoneError, Unauthenticated, Unavailable
-from core.keys import Keys
+from core.keys import LOCAL, Keys
 from core.secret import Secret
 from core.store import Store
 from core.types import Role
@@ -306,3 +306,14 @@ def test_status_reads_like_prose_for_people() -> None:
         lines = hone("status", HONE_URL=url, HONE_KEY=KEY).stdout.splitlines()
     assert lines[:2] == ["champion       tiny-0", "queues.queued  3"]
     assert lines[-1].split()[:4] == ["engine", "h", "7", "1"]
+
+
+def test_a_lost_secret_is_not_made_anew_beside_a_ledger_that_needs_it(data: Path, keys: Keys) -> None:
+    keys.create("shop", Role.USER, LOCAL)
+    (data / "secret").unlink()
+    started = hone("up", HONE_DATA=str(data))
+    assert started.returncode == 1
+    assert "is gone" in started.stderr and "Restore it from a backup" in started.stderr
+    assert not (data / "secret").exists()
+    found = json.loads(hone("doctor", "--json", HONE_DATA=str(data)).stdout)
+    assert [check["grade"] for check in found["checks"] if check["name"] == "secret"] == ["fail"]

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from agent.cli.api_client import ApiClient
 from agent.cli.instance import Instance
-from agent.cli.launch import check_ports, public_url
+from agent.cli.launch import check_ports, check_secret, public_url
 from agent.cli.local import LEDGER
 from core import migrate
 from core.config import Settings
@@ -137,6 +137,18 @@ def database(settings: Settings) -> Outcome:
     return Grade.OK, f"revision {head}, intact", ""
 
 
+def secret(settings: Settings) -> Outcome:
+    """There, and the one that the ledger's keys were made with."""
+    if not settings.ledger.url and not (settings.data / LEDGER).exists():
+        return Grade.OK, "made at the first start", ""
+    store = Store.open(settings.database_url)
+    try:
+        check_secret(settings, store)
+    finally:
+        store.close()
+    return Grade.OK, "in place", ""
+
+
 def answers(settings: Settings) -> Outcome:
     if Instance(settings.data).claimed() is None:
         return Grade.WARN, "Hone does not run here", "Start it with `hone up`."
@@ -155,6 +167,7 @@ CHECKS: dict[str, Callable[[Settings], Outcome]] = {
     "ports": ports,
     "model": model,
     "database": database,
+    "secret": secret,
     "answers": answers,
 }
 

@@ -11,14 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
+from sqlalchemy import select
 
 from agent.cli.instance import Instance, View
 from agent.cli.log_files import readable, tail
 from agent.cli.supervisor import Program, Supervisor
-from core import config, migrate
+from core import config, migrate, secret
 from core.clock import now
 from core.config import Settings
 from core.errors import SetupError
+from core.schema import keys
 from core.store import Store
 from serving import engine, setup
 
@@ -54,9 +56,23 @@ def prepare(settings: Settings, instance: Instance) -> None:
     migrate.upgrade(settings.database_url)
     store = Store.open(settings.database_url)
     try:
+        check_secret(settings, store)
         setup.prepare(settings, store)
     finally:
         store.close()
+
+
+def check_secret(settings: Settings, store: Store) -> None:
+    """Raise SetupError when the secret is gone that the ledger's keys and subjects were made with."""
+    if (settings.data / secret.FILE).exists():
+        return
+    with store.read() as conn:
+        made = conn.execute(select(keys.c.id).limit(1)).first()
+    if made:
+        raise SetupError(
+            f"The secret {settings.data / secret.FILE} is gone, and without it no key and no user of this ledger is "
+            "known again. Restore it from a backup, or start on an empty folder with HONE_DATA."
+        )
 
 
 def await_earlier(instance: Instance) -> None:
