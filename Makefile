@@ -12,7 +12,7 @@ else ifeq ($(ACCELERATOR),cpu)
 export UV_TORCH_BACKEND := cpu
 endif
 
-.PHONY: setup up test check format bench soak servers lock clean
+.PHONY: setup up demo test check format bench soak servers lock clean
 
 setup: $(STAMP) ## install everything from the lock into .venv
 
@@ -26,6 +26,9 @@ $(STAMP): pyproject.toml $(LOCK)
 
 up: setup ## start Hone on http://127.0.0.1:8000
 	@exec $(BIN)/hone up $(ARGS)
+
+demo: setup ## the whole loop in minutes: drift, training, proof, promotion, and back
+	@exec $(BIN)/hone demo --yes $(ARGS)
 
 test: setup servers ## the whole suite, real vLLM and real training included
 	$(BIN)/pytest $(ARGS)

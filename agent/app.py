@@ -16,20 +16,31 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
 from agent import failures, openapi
+from agent.approvals_api import ApprovalRoutes
 from agent.ask import CHAT, COMPLETION
 from agent.catalogue import CatalogueRoutes
 from agent.chat import ChatEndpoint
+from agent.checks_api import CheckRoutes
 from agent.edge import Edge
 from agent.exchange import Exchange
+from agent.experiments_api import ExperimentRoutes
 from agent.feedback import FeedbackRoutes
 from agent.health import HealthRoutes
 from agent.interactions import InteractionRoutes
 from agent.keys_api import KeyRoutes
 from agent.operations import OperationRoutes
+from agent.overview import Overview
 from agent.parts import Parts
+from agent.pins import Pins
 from agent.reception import Reception
+from agent.review_api import ReviewRoutes
 from agent.roles import POLICY, Policy, enforce
+from agent.run_folder import RunFolders
+from agent.runs_api import RunRoutes
+from agent.subjects_api import SubjectRoutes
 from agent.visit import visit_of
+from core.experiments import Experiments
+from core.runs import Runs
 
 LEAVING = 2.0
 """Seconds for calls that were broken off at shutdown to hand in their rows."""
@@ -83,7 +94,8 @@ async def running(parts: Parts) -> AsyncIterator[None]:
 
 
 def _duties(parts: Parts) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-    return [parts.plans.follow, parts.plans.report, parts.readiness.watch]
+    plans, mirror = parts.plans, parts.mirror
+    return [plans.follow, plans.report, parts.readiness.watch, parts.erasures.follow, mirror.queue.run]
 
 
 def _background(work: Callable[[], Coroutine[Any, Any, None]], abort: Callable[[], None]) -> asyncio.Task[None]:
@@ -107,10 +119,11 @@ async def _handed_in(parts: Parts) -> None:
 
 
 def _hot_path(parts: Parts) -> list[BaseRoute]:
-    reception = Reception(parts.plans, parts.registry, parts.secret, parts.settings.digest(), parts.clock)
+    pins = Pins(parts.ledger, parts.secret) if parts.settings.experiment.conversations == "pin" else None
+    reception = Reception(parts.plans, parts.registry, parts.secret, parts.settings.digest(), parts.clock, pins)
     deadline = parts.settings.gateway.deadline
     exchange = Exchange(
-        parts.engine, parts.ledger, parts.readiness, parts.metrics, parts.fallback, parts.bell, deadline
+        parts.engine, parts.ledger, parts.readiness, parts.metrics, parts.fallback, parts.bell, parts.mirror, deadline
     )
     return [
         Route(surface.path, ChatEndpoint(surface, reception, exchange, parts.plans), methods=["POST"])
@@ -124,9 +137,27 @@ def _routers(parts: Parts) -> list[APIRouter]:
         FeedbackRoutes(ledger, parts.secret, names, parts.metrics, parts.bell, parts.clock).router(),
         CatalogueRoutes(registry).router(),
         InteractionRoutes(ledger, registry, names).router(),
-        OperationRoutes(parts.store, registry, parts.writer, parts.readiness, parts.clock).router(),
+        SubjectRoutes(parts.erasures).router(),
         KeyRoutes(parts.keys).router(),
         HealthRoutes(parts.readiness, parts.metrics).router(),
+        *_loop_routers(parts),
+    ]
+
+
+def _loop_routers(parts: Parts) -> list[APIRouter]:
+    settings, store, clock, registry = parts.settings, parts.store, parts.clock, parts.registry
+    runs, experiments, folders = Runs(store, clock), Experiments(store, clock), RunFolders(settings.data)
+    overview = Overview(store, runs, experiments, folders)
+    blind = ReviewRoutes(
+        store, parts.ledger, registry, parts.secret, settings.feedback, parts.metrics, parts.bell, clock
+    )
+    return [
+        OperationRoutes(store, registry, parts.writer, parts.readiness, overview, clock).router(),
+        RunRoutes(runs, folders, settings.training).router(),
+        ExperimentRoutes(experiments, parts.plans).router(),
+        CheckRoutes(store).router(),
+        ApprovalRoutes(store, registry, parts.plans, settings.approval).router(),
+        blind.router(),
     ]
 
 

@@ -62,11 +62,6 @@ class ModelDocument(Document):
     manifest: Mapping[str, Any]
 
 
-class ModelList(Document):
-    data: list[ModelDocument]
-    next: str | None = None
-
-
 class AuditDocument(Document):
     """One link of the chain."""
 
@@ -198,69 +193,20 @@ class InteractionDetails(InteractionDocument):
     lineage: Lineage = Lineage(model=None, run=None)
 
 
+class SubjectErased(Document):
+    """How many rows lost their words now, and what was ever trained on them."""
+
+    id: str
+    interactions: int
+    feedback: int
+    messages: int
+    datasets: Sequence[str]
+    versions: Sequence[str]
+
+
 class InteractionList(Document):
     data: list[InteractionDocument]
     next: str | None = None
-
-
-class WorkerDocument(Document):
-    id: str
-    kind: str
-    host: str
-    pid: int
-    started_at: int
-    seen_at: int
-    revision: int
-    loaded: Sequence[str]
-
-
-class QueuesDocument(Document):
-    """How the ledger's writer in the gateway that answered is, in rows, bytes and seconds since its start."""
-
-    queued: int
-    committed: int
-    spooled: int
-    replayed: int
-    rejected: int
-    refused: int
-    unlogged: int
-    held: int
-    spool_bytes: int
-    commit_seconds_sum: float
-    commit_seconds_count: int
-    degraded: bool
-    trouble: str | None
-
-
-class AuditHeadDocument(Document):
-    seq: int
-    head: str
-
-
-class BaseDocument(Document):
-    base: str | None
-    built_in: bool
-
-
-class StatusDocument(Document):
-    """How Hone is. What is not there yet is null or empty."""
-
-    champion: str | None
-    previous: str | None
-    challenger: str | None
-    shadow: str | None
-    stage: Stage | None
-    plan_revision: int | None
-    run: Mapping[str, Any] | None = None
-    triggers: list[Mapping[str, Any]] = []
-    experiment: str | None = None
-    checks: list[Mapping[str, Any]] = []
-    queues: QueuesDocument
-    workers: list[WorkerDocument]
-    audit: AuditHeadDocument
-    ready: bool
-    degraded: bool
-    model: BaseDocument
 
 
 def response_id(interaction: Interaction) -> str:

@@ -16,6 +16,7 @@ from agent.call import Call
 from agent.fallback import Fallback
 from agent.line import Line
 from agent.metrics import Metrics
+from agent.mirror import Mirror
 from agent.readiness import Readiness
 from agent.relay import DONE, Blinding, Relay
 from core.errors import DeadlineExceeded, EngineFailed, EngineUnavailable, HoneError, NotStored, Unavailable
@@ -40,6 +41,7 @@ class Exchange:
     metrics: Metrics
     fallback: Fallback
     bell: Bell
+    mirror: Mirror
     deadline: float
 
     async def answer(self, call: Call, line: Line) -> None:
@@ -64,7 +66,9 @@ class Exchange:
         answer = call.transcript.read(call.ask.choices)
         self.metrics.counted(answer.prompt_tokens, answer.completion_tokens)
         call.recorded = True
-        await self.bell.wait(self.ledger.record(call.outcome(answer)))
+        row = call.outcome(answer)
+        await self.bell.wait(self.ledger.record(row))
+        self.mirror.offer(call, row)
         if call.provider is None:
             self.readiness.answered()
         if whole is None:
@@ -137,7 +141,9 @@ class Exchange:
         call.recorded = True
         answer = call.transcript.read(call.ask.choices)
         finish = answer.finish if cut is Finish.CANCELLED and answer.finish else cut
-        self.ledger.record(call.outcome(answer, cut=finish, error=error)).add_done_callback(_complain)
+        row = call.outcome(answer, cut=finish, error=error)
+        self.ledger.record(row).add_done_callback(_complain)
+        self.mirror.offer(call, row)
 
 
 @dataclass(frozen=True, slots=True)

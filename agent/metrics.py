@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from core.types import Arm
 from core.writer import WriterStats
+from serving.shadow import Result
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 NO_ARM = "none"
@@ -44,6 +45,8 @@ class Metrics:
         self._request = lru_cache(1024)(requests.labels)
         self._duration = lru_cache(128)(seconds.labels)
         self._opening = lru_cache(32)(first.labels)
+        shadow = self._counter("hone_shadow", "Calls that a version in shadow was to answer too, by outcome.", "result")
+        self._shadow = {result: shadow.labels(result) for result in Result}
         self._prompt, self._completion = tokens.labels("prompt"), tokens.labels("completion")
         self._feedback = feedback
 
@@ -70,6 +73,10 @@ class Metrics:
     def rated(self, name: str, value: str) -> None:
         """A rating was stored; `value` is its class, not its number."""
         self._feedback.labels(name, value).inc()
+
+    def mirrored(self, result: Result) -> None:
+        """A call that was to be mirrored was, or why not."""
+        self._shadow[result].inc()
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""

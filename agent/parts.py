@@ -9,14 +9,17 @@ from sqlalchemy import Connection, inspect
 
 from agent.authenticate import Authenticator
 from agent.bell import Bell
+from agent.erasures import Erasures
 from agent.fallback import Fallback
 from agent.gate import Gate
 from agent.metrics import Condition, Metrics
+from agent.mirror import Mirror
 from agent.plans import Plans
 from agent.readiness import Readiness
 from agent.throttle import FailedLogins
 from core.clock import Clock, now
 from core.config import Settings
+from core.datasets import FOLDER, Datasets
 from core.errors import SetupError, Unavailable
 from core.keys import Keys
 from core.ledger import Ledger
@@ -27,6 +30,7 @@ from core.spool import Spool
 from core.store import Store
 from core.writer import Writer
 from serving.client import EngineClient
+from serving.shadow import ShadowQueue
 
 SPOOL = "spool"
 
@@ -52,6 +56,8 @@ class Parts:
     authenticator: Authenticator
     gate: Gate
     bell: Bell
+    mirror: Mirror
+    erasures: Erasures
     clock: Clock
     abort: Callable[[], None]
 
@@ -69,6 +75,11 @@ def compose(settings: Settings, store: Store, secret: Secret, abort: Callable[[]
     def look() -> Condition:
         return Condition(readiness.ready, plans.running, plans.plan.revision if plans.plan else 0, writer.stats())
 
+    ledger, bell, metrics = Ledger(store, writer, secret, clock), Bell(), Metrics(look)
+    queue = ShadowQueue(settings.shadow, metrics.mirrored)
+    mirror = Mirror(engine, ledger, plans, bell, queue, settings.shadow, settings.gateway.deadline, clock)
+    folder, spool = Datasets(settings.data / FOLDER), settings.data / SPOOL
+    erasures = Erasures(store, registry, writer, ledger, folder, spool, clock)
     return Parts(
         settings=settings,
         store=store,
@@ -76,15 +87,17 @@ def compose(settings: Settings, store: Store, secret: Secret, abort: Callable[[]
         keys=keys,
         registry=registry,
         writer=writer,
-        ledger=Ledger(store, writer, secret, clock),
+        ledger=ledger,
         engine=engine,
         plans=plans,
         fallback=fallback,
         readiness=readiness,
-        metrics=Metrics(look),
+        metrics=metrics,
         authenticator=Authenticator(keys, logins, time.monotonic),
         gate=gate,
-        bell=Bell(),
+        bell=bell,
+        mirror=mirror,
+        erasures=erasures,
         clock=clock,
         abort=abort,
     )

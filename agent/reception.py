@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from agent.ask import Ask, Surface
 from agent.call import Call
+from agent.pins import Pins
 from agent.plans import Plans
 from agent.visit import Visit
 from core.clock import Clock
@@ -21,13 +22,14 @@ PUBLIC_MODEL = "hone"
 
 @dataclass(slots=True)
 class Reception:
-    """Opens calls. `config_digest` goes into each row."""
+    """Opens calls. `config_digest` goes into each row; without `pins` conversations move with the plan."""
 
     plans: Plans
     registry: Registry
     secret: Secret
     config_digest: str
     clock: Clock
+    pins: Pins | None = None
     _versions: set[Version] = field(default_factory=set)
 
     async def open(self, visit: Visit, surface: Surface, ask: Ask) -> Call:
@@ -35,7 +37,9 @@ class Reception:
         principal = visit.caller()
         named = await self._named(principal, ask.model) if ask.model != PUBLIC_MODEL else None
         subject = self.secret.subject(principal.id, ask.user)
-        assignment = assign(self.plans.current(), subject, named=named)
+        plan = self.plans.current()
+        pinned = await self.pins.find(subject, ask.messages) if self.pins and not named else None
+        assignment = assign(plan, subject, named=named, pinned=pinned)
         visit.arm = assignment.arm
         return Call(
             id=new_id(),

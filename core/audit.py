@@ -95,6 +95,13 @@ def head(conn: Connection) -> AuditHead:
     return AuditHead(row.seq, row.digest) if row else AuditHead(0, GENESIS)
 
 
+def last(conn: Connection, action: str, target: str) -> AuditRow | None:
+    """The newest row in which something was done to a target."""
+    about = audit.c.action == action, audit.c.target == target
+    row = conn.execute(select(audit).where(*about).order_by(audit.c.seq.desc()).limit(1)).mappings().one_or_none()
+    return AuditRow(**row) if row else None
+
+
 def page(conn: Connection, after: str | None = None, limit: int = 100) -> Page[AuditRow]:
     """Up to `limit` rows behind the cursor, oldest first. Raises BadRequest for a cursor that is not ours."""
     rows = conn.execute(

@@ -9,12 +9,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from sqlalchemy import Connection, Table, exc
 
+from core import conversation
 from core.errors import Unavailable
-from core.schema import metadata
+from core.schema import metadata, nodes
 from core.store import Store, insert_new, is_trouble
 from core.unit import Unit
 
@@ -160,7 +161,8 @@ def _insert(conn: Connection, units: Sequence[Unit]) -> None:
     for (name, columns), rows in sorted(batches.items(), key=lambda batch: batch[0]):
         table = _table(name, columns)
         key = [column.name for column in table.primary_key]
-        insert_new(conn, table, sorted(rows, key=lambda row: [str(row.get(column)) for column in key]))
+        insert = conversation.keep if table is nodes else partial(insert_new, table=table)
+        insert(conn, rows=sorted(rows, key=lambda row: [str(row.get(column)) for column in key]))
 
 
 @lru_cache

@@ -1,10 +1,13 @@
 """Conversations as a tree of messages, each stored once under its subject: n turns cost n nodes, however often the
-client sends the whole past again. Knows how to grow a branch and how to read one back.
+client sends the whole past again. Knows how to grow a branch, how to keep its nodes and how to read one back.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, Insert, RowMapping, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from core.schema import nodes
 from core.secret import Secret
@@ -23,6 +26,19 @@ def grow(
         node = secret.node(subject, parent, message)
         yield node, parent, message
         parent = node
+
+
+def keep(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write nodes down; one that is there stays as it is, one that was erased and is said again comes back."""
+    if rows:
+        conn.execute(_keep(conn.dialect.name), [dict(row) for row in rows])
+
+
+@lru_cache
+def _keep(dialect: str) -> Insert:
+    insert = sqlite.insert(nodes) if dialect == "sqlite" else postgresql.insert(nodes)
+    anew = {name: insert.excluded[name] for name in ("created_at", "body", "erased_at")}
+    return insert.on_conflict_do_update(index_elements=[nodes.c.id], set_=anew, where=nodes.c.erased_at.is_not(None))
 
 
 def read(conn: Connection, leaves: Iterable[str]) -> Mapping[str, Branch]:

@@ -22,6 +22,8 @@ from core.disk import sync
 from core.errors import Conflict, NotFound
 from core.types import JsonObject
 
+FOLDER = "datasets"
+"""Where a data folder holds them."""
 ROWS, EXCLUSIONS, MANIFEST = "rows.jsonl", "exclusions.jsonl", "manifest.json"
 TOMBSTONE: JsonObject = {"erased": True}
 

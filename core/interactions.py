@@ -85,6 +85,19 @@ def page(conn: Connection, wanted: InteractionFilter, before: str | None, limit:
     return Page(items, items[-1].id if len(rows) > limit else None)
 
 
+def stands(conn: Connection, interaction_id: str) -> bool:
+    """Whether there is such an interaction and it was not erased."""
+    there = interactions.c.id == interaction_id, interactions.c.erased_at.is_(None)
+    return conn.execute(select(interactions.c.id).where(*there)).first() is not None
+
+
+def served(conn: Connection, reply: str) -> Version | None:
+    """The version that said what the node `reply` holds, to a client; the latest one, if several did."""
+    said = interactions.c.reply == reply, interactions.c.arm != Arm.SHADOW
+    order = interactions.c.id.desc()
+    return conn.scalar(select(interactions.c.served).where(*said).order_by(order).limit(1))
+
+
 def query(wanted: InteractionFilter, before: str | None, limit: int) -> Select[tuple[object, ...]]:
     """The statement behind `page`; every filter goes with an index that is in the order of the ids."""
     conditions = list(wanted.conditions())

@@ -18,7 +18,7 @@ from core.recent import Recent
 from core.schema import interactions as interaction_table
 from core.secret import Secret
 from core.store import Store
-from core.types import Arm, Feedback, Interaction, JsonObject, Subject
+from core.types import Arm, Feedback, Interaction, JsonObject, Subject, Version
 from core.writer import Kept, Row, Unit, Writer
 
 KNOWN_NODES = 50_000
@@ -50,13 +50,14 @@ class Ledger:
 
     def record(self, interaction: Interaction) -> Future[Kept]:
         """Keep an interaction and those of its messages that are new. Fails with NotStored."""
+        known = self._nodes
         try:
-            unit, fresh = self._unit(interaction)
+            unit, fresh = self._unit(interaction, known)
         except TypeError as error:
             return _failed(f"a message is not JSON: {error}")
         self._owners.put(interaction.id, _owner(interaction))
         future = self._writer.submit(unit, hold=True)
-        future.add_done_callback(lambda done: self._recorded(done, interaction.id, fresh))
+        future.add_done_callback(lambda done: self._recorded(done, interaction.id, fresh, known))
         return future
 
     def rate(self, feedback: Feedback, request_digest: str) -> Future[Kept]:
@@ -73,6 +74,11 @@ class Ledger:
         values = {"feedback": feedback_id, "created_at": self._clock(), "key_id": key_id}
         return self._writer.submit([Row("retractions", values)])
 
+    def forget_messages(self) -> None:
+        """Somebody was erased: from here on messages that were known are sent to the database again."""
+        # A new memory, so that a commit from before cannot enter what it wrote into this one.
+        self._nodes = Recent(KNOWN_NODES)
+
     def interaction(self, interaction_id: str) -> Interaction | None:
         """One interaction with messages and reply. Raises Unavailable."""
         with self._store.read() as conn:
@@ -82,6 +88,16 @@ class Ledger:
         """Interactions, newest first; `before` is the `next` of the page before. Raises Unavailable."""
         with self._store.read() as conn:
             return interactions.page(conn, wanted, before, limit)
+
+    def stands(self, interaction_id: str) -> bool:
+        """Whether an interaction is in the database and was not erased. Raises Unavailable."""
+        with self._store.read() as conn:
+            return interactions.stands(conn, interaction_id)
+
+    def served(self, reply: str) -> Version | None:
+        """The version that gave the answer in this node, if one of ours did. Raises Unavailable."""
+        with self._store.read() as conn:
+            return interactions.served(conn, reply)
 
     def owner(self, interaction_id: str) -> Owner | None:
         """Whose answer it is; None for an unknown one. Raises Unavailable when neither memory nor database can tell."""
@@ -114,7 +130,7 @@ class Ledger:
         with self._store.read() as conn:
             return judgements.find(conn, feedback_id)
 
-    def _unit(self, interaction: Interaction) -> tuple[Unit, Sequence[str]]:
+    def _unit(self, interaction: Interaction, known: Recent[str, bool]) -> tuple[Unit, Sequence[str]]:
         if not interaction.stored:
             return [Row("interactions", interactions.values(interaction, None, None))], ()
         subject, messages = interaction.subject, interaction.messages
@@ -123,17 +139,19 @@ class Ledger:
         answer = [interaction.reply] if interaction.reply is not None else []
         branch += conversation.grow(self._secret, subject, prompt, answer)
         reply = branch[-1][0] if answer else None
-        fresh = [node for node in branch if not self._nodes.get(node[0])]
+        fresh = [node for node in branch if not known.get(node[0])]
         rows = [Row("nodes", _node(interaction, *node)) for node in fresh]
         rows.append(Row("interactions", interactions.values(interaction, prompt, reply)))
         return rows, [node[0] for node in fresh]
 
-    def _recorded(self, done: Future[Kept], interaction_id: str, fresh: Sequence[str]) -> None:
+    def _recorded(
+        self, done: Future[Kept], interaction_id: str, fresh: Sequence[str], known: Recent[str, bool]
+    ) -> None:
         if done.exception():
             self._owners.drop(interaction_id)
         elif done.result() is Kept.COMMITTED:
             for node in fresh:
-                self._nodes.put(node, True)
+                known.put(node, True)
 
     def _rated(self, done: Future[Kept], feedback_id: str) -> None:
         # What is in the database is read there, which also tells which of two requests was the first.

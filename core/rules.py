@@ -23,7 +23,14 @@ class Training(Section):
     old_skills: str = Field(
         "", description="JSONL of questions and answers that must not be lost; empty: hone-tiny's own, else none."
     )
-    replay_share: float = Field(0.5, ge=0, lt=1, description="Share of older good answers among the rows.")
+    replay: str = Field(
+        "",
+        description="JSONL of questions and good answers of the base, to be repeated; empty: hone-tiny's, else none.",
+    )
+    replay_share: float = Field(0.5, ge=0, lt=1, description="Share of older good answers among the rows, at least.")
+    replay_rows: int = Field(
+        2000, ge=0, description="Older good answers beside however few new rows, where there are so many."
+    )
     validation: float = Field(0.1, gt=0, lt=0.5, description="Share of the rows to tune by.")
     heldout: float = Field(0.15, gt=0, lt=0.5, description="Share of the rows that only judge the result.")
     near_duplicate: float = Field(0.8, gt=0, le=1, description="Likeness (Jaccard) from which rows count as the same.")

@@ -14,6 +14,7 @@ from core.clock import Clock, now
 from core.errors import Conflict, LeaseLost, NotFound
 from core.ids import new_id
 from core.page import Page
+from core.schema import models
 from core.schema import runs as table
 from core.store import Store
 from core.types import JsonObject, Run, RunState, Version
@@ -97,6 +98,17 @@ class Runs:
         with self._store.write() as conn:
             _change(conn, claim, values)
 
+    def hand_back(self, claim: Claim) -> None:
+        """Let the next worker go on with the run at once; the attempt does not count. Raises LeaseLost."""
+        with self._store.write() as conn:
+            _change(conn, claim, {"lease_until": 0, "attempts": table.c.attempts - 1})
+
+    def result(self, run_id: str) -> Version | None:
+        """The version that was registered for a run, even where its worker died before it could say so."""
+        with self._store.read() as conn:
+            found: Version | None = conn.scalar(select(models.c.id).where(models.c.run == run_id).limit(1))
+        return found
+
     def finish(self, claim: Claim, model: Version, progress: JsonObject) -> None:
         """The run gave a candidate. Raises LeaseLost."""
         self._end(claim, RunState.DONE, {"model": model, "progress": progress}, {"model": model})
@@ -127,6 +139,11 @@ class Runs:
         with self._store.write() as conn:
             _change(conn, claim, {**values, "state": state, "ended_at": at})
             audit.append(conn, f"system:{claim.owner}"[:64], f"run.{state}", claim.run.id, body, at=at)
+
+
+def hold(conn: Connection, claim: Claim) -> None:
+    """Raise LeaseLost unless the run is still the worker's; nobody ends or takes it until the transaction ends."""
+    _change(conn, claim, {"lease_token": claim.token})
 
 
 def find(conn: Connection, run_id: str) -> Run:

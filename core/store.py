@@ -8,7 +8,7 @@ commits. Trouble with the database, of any kind, is Unavailable; a refused row o
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,19 @@ from core.errors import SetupError, Unavailable
 
 BUSY_SECONDS = 5
 POOL_SECONDS = 5
+FOLD_MILLISECONDS = 100
 WAL_LIMIT = 64 * 2**20
 PRAGMAS: Mapping[str, str | int] = {
     "journal_mode": "wal",
     "synchronous": 2,
     "busy_timeout": BUSY_SECONDS * 1000,
     "journal_size_limit": WAL_LIMIT,
+    "secure_delete": 1,
 }
-"""What every SQLite connection must answer; synchronous = FULL holds for one connection only, so each is asked."""
+"""What every SQLite connection must answer; synchronous = FULL holds for one connection only, so each is asked.
+
+What is deleted or overwritten is filled with zeros, so that erased words are not left in the file.
+"""
 
 POSTGRES_DEFAULTS: Mapping[str, str | int] = {
     "application_name": "hone",
@@ -79,6 +84,15 @@ class Store:
         """A transaction that commits at the end of the block and is undone by an error. Raises Unavailable."""
         with _translated(), self._writer.connect() as conn, conn.begin():
             yield conn
+
+    def fold(self) -> None:
+        """Fold SQLite's log into the file and empty it: what was overwritten is in neither. Nothing on PostgreSQL.
+
+        Raises Unavailable when others' transactions keep it from that for `BUSY_SECONDS`.
+        """
+        if self.engine.dialect.name == "sqlite":
+            with _translated(), closing(self.engine.raw_connection()) as conn:
+                _fold(conn.driver_connection)
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -206,6 +220,19 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             return
 
 
+def _fold(connection: DBAPIConnection | None) -> None:
+    deadline = time.monotonic() + BUSY_SECONDS
+    try:
+        # While it waits nobody can write, so it waits little and tries again.
+        _execute(connection, f"PRAGMA busy_timeout = {FOLD_MILLISECONDS}")
+        while _execute(connection, "PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() > deadline:
+                raise Unavailable("Others' reading keeps erased words in SQLite's log; try again.", retry_after=1)
+            time.sleep(0.01)
+    finally:
+        _execute(connection, f"PRAGMA busy_timeout = {PRAGMAS['busy_timeout']}")
+
+
 def _remember(path: Path, entry: ConnectionPoolEntry) -> None:
     entry.info["file"] = _identity(path)
 
@@ -229,9 +256,10 @@ def _begin(conn: Connection, path: Path) -> None:
     _execute(driver, mode)
 
 
-def _execute(connection: DBAPIConnection | None, statement: str) -> None:
-    if connection is not None:
-        connection.execute(statement)
+def _execute(connection: DBAPIConnection | None, statement: str) -> sqlite3.Cursor:
+    if not isinstance(connection, sqlite3.Connection):
+        raise Unavailable("The connection to the ledger is gone; try again.", retry_after=1)
+    return connection.execute(statement)
 
 
 def network_filesystem(folder: Path, mounts: Path) -> str | None:

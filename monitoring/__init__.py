@@ -1,1 +1,1 @@
-"""The conductor: evidence and decisions. What is here decides, purely; the process that ticks comes with the loop."""
+"""The conductor: evidence, decisions, and the process that ticks. What decides is pure; what feeds it knows rows."""

@@ -86,6 +86,7 @@ class Guarded:
     comparison: Comparison
     margin: float
     harm: Harm
+    may_stay_unmeasured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +154,14 @@ def _primary(final: Sequence[Exposure], policy: ExperimentPolicy) -> Outcome:
 def _guarded(exposures: Sequence[Exposure], guardrail: Guardrail, policy: ExperimentPolicy) -> Guarded:
     found = _difference(exposures, guardrail.metric, guardrail.scale, policy, policy.guardrail_minimum)
     comparison = _comparison(exposures, guardrail.metric, guardrail.scale, found)
-    margin = _margin(guardrail)
+    margin, optional = _margin(guardrail), guardrail.may_stay_unmeasured
     if comparison.interval is None:
-        return Guarded(comparison, margin, Harm.UNMEASURED)
+        return Guarded(comparison, margin, Harm.UNMEASURED, optional)
     best, worst = comparison.interval.low, comparison.interval.high
     if not guardrail.higher_is_worse:
         best, worst = -worst, -best
     harm = Harm.SHOWN if best > abs(margin) else Harm.EXCLUDED if worst < abs(margin) else Harm.UNSEEN
-    return Guarded(comparison, margin, harm)
+    return Guarded(comparison, margin, harm, optional)
 
 
 def _margin(guardrail: Guardrail) -> float:

@@ -60,7 +60,7 @@ class Shadow:
     """Mirrored calls by what became of them, and paired comparisons over their subjects.
 
     `same` counts the answers that are the champion's own text. `references` compares with corrections and liked
-    answers, `preferences` by blind reviewers; both may be absent.
+    answers, `likelihood` by how likely these are, `preferences` by blind reviewers; all three may be absent.
     """
 
     answered: int
@@ -70,6 +70,7 @@ class Shadow:
     old_skills: Paired | None
     references: Paired | None = None
     preferences: Paired | None = None
+    likelihood: Paired | None = None
     controls: Sequence[Reason] = ()
 
 
@@ -85,18 +86,22 @@ def candidate(evidence: Offline, since: int, policy: GatePolicy, now: int) -> De
 
 def shadow(evidence: Shadow, since: int, policy: GatePolicy, now: int) -> Decision:
     """From shadow to the A/B, or under `review` to approval."""
-    reasons = [
-        *evidence.controls,
-        _coverage(evidence, policy),
-        _failures(evidence, policy),
-        _kept("old skills", evidence.old_skills, policy.min_pairs, policy.margin),
-        *_not_worse("references", evidence.references),
-    ]
+    reasons = [*evidence.controls, _coverage(evidence, policy), *shadow_guards(evidence, policy)]
     if policy.rollout is Rollout.REVIEW:
         reasons.append(_preferred(evidence.preferences, policy))
         return _decide(reasons, Stage.AWAITING_APPROVAL, since, policy, now)
     reasons += _not_worse("blind preferences", evidence.preferences)
     return _decide(reasons, Stage.AB, since, policy, now)
+
+
+def shadow_guards(evidence: Shadow, policy: GatePolicy) -> Sequence[Reason]:
+    """What must go on advancing while a person decides, where no A/B was run."""
+    return (
+        _failures(evidence, policy),
+        _kept("old skills", evidence.old_skills, policy.min_pairs, policy.margin),
+        *_not_worse("references", evidence.references),
+        *_not_worse("likelihood of references", evidence.likelihood, policy.margin),
+    )
 
 
 def ab(
@@ -111,8 +116,7 @@ def ab(
     reasons = [
         *controls,
         _lasted(split_since, policy, now),
-        *_splits(findings),
-        *_guardrails(findings),
+        *guards(findings),
         _superior(findings),
     ]
     return _decide(reasons, Stage.AWAITING_APPROVAL, since, policy, now)
@@ -124,6 +128,11 @@ def ramp(findings: Findings, since: int, policy: GatePolicy, now: int) -> Decisi
     exposure = _enough("exposure", met, needed, "subjects met the challenger in the first step")
     harmed = [reason for reason in _guardrails(findings) if reason.ruling is Ruling.REJECT]
     return _decide([exposure, *_splits(findings), *harmed], Stage.AB, since, policy, now)
+
+
+def guards(findings: Findings) -> Sequence[Reason]:
+    """What must go on advancing while a person decides: the split and the guardrails, not the gain."""
+    return (*_splits(findings), *_guardrails(findings))
 
 
 def hold_back(findings: Findings) -> Decision:
@@ -185,9 +194,9 @@ def _kept(control: str, found: Paired | None, needed: int, margin: float) -> Rea
     return Reason(control, Ruling.HOLD, f"a loss beyond {margin:g} is not ruled out: {_change(found)}")
 
 
-def _not_worse(control: str, found: Paired | None) -> Sequence[Reason]:
+def _not_worse(control: str, found: Paired | None, margin: float = 0.0) -> Sequence[Reason]:
     """A harm test on evidence that may be absent: it can reject, and stays silent otherwise."""
-    if found is None or found.interval.high >= 0:
+    if found is None or found.interval.high >= -margin:
         return ()
     return (Reason(control, Ruling.REJECT, f"worse by {_change(found)}"),)
 
@@ -253,7 +262,10 @@ def _guardrail(found: Guarded) -> Reason:
     comparison, control = found.comparison, f"guardrail {found.comparison.metric}"
     if found.harm is Harm.UNMEASURED or comparison.estimate is None or comparison.interval is None:
         arms = comparison.champion.measured, comparison.challenger.measured
-        return Reason(control, Ruling.HOLD, f"too few subjects: {arms[0]} with the champion, {arms[1]} with the other")
+        few = f"too few subjects: {arms[0]} with the champion, {arms[1]} with the other"
+        if found.may_stay_unmeasured:
+            return Reason(control, Ruling.ADVANCE, f"not measured here, {few}; it is shown offline and in shadow")
+        return Reason(control, Ruling.HOLD, few)
     change = _signed(comparison.estimate, comparison.interval)
     if found.harm is Harm.SHOWN:
         return Reason(control, Ruling.REJECT, f"harmed by {change}, beyond {found.margin:+.3g}")

@@ -1,6 +1,7 @@
 """The rules of monitoring's decisions: frozen values with the reason for each default.
 
-Knows neither where they are set nor what is decided with them. Times and ages are microseconds.
+`policies` takes what a deployment may set from its settings; levels of error are set nowhere. Knows not what is decided
+with them. Times and ages are microseconds.
 """
 
 from collections.abc import Sequence
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from core.clock import HOUR
+from core.errors import ConfigError
+from core.settings import Settings
 
 
 class Rollout(StrEnum):
@@ -26,21 +29,28 @@ class Scale(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Guardrail:
-    """A metric that may not be harmed by more than `margin`: 0.05 of a difference, 0.25 for +25 % of a ratio."""
+    """A metric that may not be harmed by more than `margin`: 0.05 of a difference, 0.25 for +25 % of a ratio.
+
+    One that `may_stay_unmeasured` is shown elsewhere, so that here only harm counts.
+    """
 
     metric: str
     margin: float
     scale: Scale = Scale.DIFFERENCE
     higher_is_worse: bool = True
+    may_stay_unmeasured: bool = False
 
 
 GUARDRAILS = (
     Guardrail("latency", 0.25, Scale.RATIO),
     Guardrail("errors", 0.02),
     Guardrail("length", 0.5, Scale.RATIO),
-    Guardrail("old_skills", 0.05, higher_is_worse=False),
+    Guardrail("old_skills", 0.05, higher_is_worse=False, may_stay_unmeasured=True),
 )
-"""What users would notice: a quarter slower, two failures more in a hundred, half as long again, old answers lost."""
+"""What users would notice: a quarter slower, two failures more in a hundred, half as long again, old answers lost.
+
+That old skills are kept is shown offline and in shadow; few subjects happen to ask an old question while one looks.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +152,81 @@ class GatePolicy:
     """Subjects of the challenger in the small first step before the final split."""
     min_time: int = 24 * HOUR
     """Shortest A/B at the final split, so that day and night are in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Every rule of one deployment."""
+
+    drift: DriftPolicy
+    calibration: CalibrationPolicy
+    trigger: TriggerPolicy
+    experiment: ExperimentPolicy
+    gate: GatePolicy
+
+
+def policies(settings: Settings) -> Policies:
+    """The rules as the settings have them. Raises ConfigError for settings that contradict one another."""
+    drift, calibration = settings.drift, settings.calibration
+    if drift.max_reference < drift.min_reference:
+        raise ConfigError(
+            f"drift.max_reference ({drift.max_reference}) is below drift.min_reference ({drift.min_reference}): no "
+            "stream would ever be watched."
+        )
+    return Policies(
+        DriftPolicy(**drift.model_dump()),
+        CalibrationPolicy(calibration.run_length, calibration.min_labels),
+        _trigger_policy(settings),
+        ExperimentPolicy(
+            metric=settings.experiment.metric,
+            planned=settings.experiment.planned,
+            minimum=settings.experiment.minimum,
+            guardrail_minimum=settings.experiment.guardrail_minimum,
+        ),
+        _gate_policy(settings),
+    )
+
+
+def _trigger_policy(settings: Settings) -> TriggerPolicy:
+    triggers = settings.triggers
+    try:
+        return TriggerPolicy(
+            min_rows=settings.training.min_rows,
+            min_topics=settings.training.min_topics,
+            new_feedback=triggers.new_feedback,
+            every=_hours(triggers.every_hours),
+            expire_after=_hours(triggers.expire_hours),
+            cool_down=_hours(triggers.cool_down_hours),
+            retry_after=_hours(triggers.retry_hours),
+            max_failures=triggers.max_failures,
+            off_peak=_window(triggers.off_peak),
+            supersede_after=_hours(triggers.supersede_hours),
+        )
+    except ValueError as error:
+        raise ConfigError(f"setting triggers.off_peak: {error}") from None
+
+
+def _gate_policy(settings: Settings) -> GatePolicy:
+    gate, experiment = settings.gate, settings.experiment
+    return GatePolicy(
+        rollout=Rollout(experiment.rollout),
+        max_hold=_hours(gate.max_hold_hours),
+        margin=gate.margin,
+        min_held_out=gate.min_held_out,
+        min_pairs=gate.min_pairs,
+        min_coverage=gate.min_coverage,
+        max_failures=gate.max_failures,
+        min_preferences=gate.min_preferences,
+        ramp_subjects=experiment.first_subjects,
+        min_time=_hours(experiment.min_hours),
+    )
+
+
+def _hours(hours: float) -> int:
+    return round(hours * HOUR)
+
+
+def _window(hours: Sequence[int]) -> tuple[int, int] | None:
+    if len(hours) == 1:
+        raise ValueError(f"a window has a first and a last hour, not {list(hours)}")
+    return (hours[0], hours[1]) if hours else None

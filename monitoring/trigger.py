@@ -1,8 +1,9 @@
 """When a training run starts by itself: triggers arm, wait for enough data, expire, and cool down.
 
 Pure: state, facts, policy and time give the next state, perhaps a start, and what status says. Changed traffic alone
-never trains: only worse answers, a change together with a breached bound of quality, enough new feedback, the calendar
-or an operator arm. Each source arms once. Knows neither detectors nor runs, only what is said of them.
+never trains: only worse answers, a change together with a breached bound of quality, enough new feedback or the
+calendar arm. Each source arms once. What an operator asks for is a run at once, no trigger. Knows neither detectors nor
+runs, only what is said of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,6 @@ from monitoring.policy import TriggerPolicy
 class Cause(StrEnum):
     """Why a trigger is armed, the most pressing first."""
 
-    OPERATOR = "operator"
     WORSE = "worse"
     CHANGED = "changed"
     FEEDBACK = "feedback"
@@ -27,11 +27,10 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """An alarm or a request: its id, what it says, and for a request who asks."""
+    """An alarm: its id, the same as long as it is the same alarm, and what it says."""
 
     id: str
     says: str
-    actor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,6 @@ class Facts:
     worse: Sequence[Sign] = ()
     changed: Sequence[Sign] = ()
     breached: str | None = None
-    requests: Sequence[Sign] = ()
     training: str | None = None
     candidate: Waiting | None = None
     ended: Ended | None = None
@@ -86,7 +84,6 @@ class Armed:
     cause: Cause
     source: str
     reason: str
-    actor: str
     at: int
     expires_at: int
 
@@ -101,7 +98,7 @@ class Triggers:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Ask for a run. `requester` is the operator who asked, else system:CAUSE."""
+    """Ask for a run; `requester` is system:CAUSE."""
 
     cause: Cause
     requester: str
@@ -136,23 +133,20 @@ def step(state: Triggers, facts: Facts, policy: TriggerPolicy, now: int) -> Step
     following = Triggers(tuple(kept), spent)
     if not kept:
         return Step(following, None, dropped, _idle(facts))
-    obstacles = [_obstacle(armed, facts, policy, now) for armed in kept]
-    if None not in obstacles:
-        return Step(following, None, dropped, f"{_name(kept[0])}, {obstacles[0]}")
-    first = kept[obstacles.index(None)]
-    requester = first.actor if first.cause is Cause.OPERATOR else f"system:{first.cause}"
+    first = kept[0]
+    if obstacle := _obstacle(facts, policy, now):
+        return Step(following, None, dropped, f"{_name(first)}, {obstacle}")
     reason = "; ".join(armed.reason for armed in kept)
-    return Step(following, Start(first.cause, requester, reason), dropped, f"{_name(first)}, starting a run")
+    start = Start(first.cause, f"system:{first.cause}", reason)
+    return Step(following, start, dropped, f"{_name(first)}, starting a run")
 
 
 def _signs(facts: Facts, policy: TriggerPolicy, now: int) -> Iterator[Armed]:
     """Everything that may arm now, each under a source of its own."""
 
-    def armed(cause: Cause, source: str, reason: str, actor: str = "") -> Armed:
-        return Armed(cause, source, reason, actor, now, now + policy.expire_after)
+    def armed(cause: Cause, source: str, reason: str) -> Armed:
+        return Armed(cause, source, reason, now, now + policy.expire_after)
 
-    for request in facts.requests:
-        yield armed(Cause.OPERATOR, request.id, request.says, request.actor)
     for alarm in facts.worse:
         yield armed(Cause.WORSE, alarm.id, alarm.says)
     if facts.breached:
@@ -186,7 +180,7 @@ def _still_armed(
 def _settled(armed: Armed, facts: Facts, policy: TriggerPolicy, now: int) -> str | None:
     if facts.ended and armed.at <= facts.ended.started_at:
         return "its run has ended"
-    if armed.at < facts.champion_since and armed.cause is not Cause.OPERATOR:
+    if armed.at < facts.champion_since:
         return "the champion has changed since"
     if now >= armed.expires_at:
         return f"expired after {_hours(now - armed.at)}: {_missing(facts, policy) or 'no run could start'}"
@@ -205,15 +199,13 @@ def _blocked(facts: Facts, policy: TriggerPolicy, now: int) -> str | None:
     return f"waiting for candidate {waiting.version} at stage {waiting.stage}"
 
 
-def _obstacle(armed: Armed, facts: Facts, policy: TriggerPolicy, now: int) -> str | None:
+def _obstacle(facts: Facts, policy: TriggerPolicy, now: int) -> str | None:
     blocked = _blocked(facts, policy, now)
     if blocked:
         return blocked
     missing = _missing(facts, policy)
     if missing:
         return f"waiting for data: {missing}"
-    if armed.cause is Cause.OPERATOR and not (facts.failed and facts.failed.last_at >= armed.at):
-        return None
     return _failing(facts, policy, now) or _resting(facts, policy, now)
 
 
@@ -253,7 +245,6 @@ def in_window(now: int, hours: tuple[int, int]) -> bool:
 
 def _name(armed: Armed) -> str:
     names = {
-        Cause.OPERATOR: f"asked for by {armed.actor}",
         Cause.WORSE: "answers got worse",
         Cause.CHANGED: "drift seen",
         Cause.FEEDBACK: "new feedback",

@@ -10,6 +10,7 @@ from core import config
 from core.config import Settings
 from core.errors import SetupError
 from core.secret import Secret
+from serving.adapters import LINEAR
 from serving.base import Base
 
 MODULE = "serving.vllm_server"
@@ -61,6 +62,8 @@ def command(settings: Settings, base: Base, kind: Accelerator) -> list[str]:
     else:
         flags["--gpu-memory-utilization"] = engine.gpu_memory_share
     pairs = [word for flag, value in flags.items() for word in (flag, str(value))]
+    # With its head adapted too, vLLM dies of prompt log-probabilities in a batch (vllm#16668): no adapter of ours is.
+    switches += ["--lora-target-modules", *LINEAR]
     return [sys.executable, "-P", "-m", MODULE, *pairs, *switches, *engine.arguments]
 
 

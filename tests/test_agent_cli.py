@@ -304,7 +304,7 @@ def test_status_reads_like_prose_for_people() -> None:
     service = FakeService(status={"champion": "tiny-0", "run": None, "queues": {"queued": 3}, "workers": [worker]})
     with serving(service) as url:
         lines = hone("status", HONE_URL=url, HONE_KEY=KEY).stdout.splitlines()
-    assert lines[:2] == ["champion       tiny-0", "queues.queued  3"]
+    assert lines[:4] == ["tiny-0 is the champion.", "No candidate is on its way.", "", "queues.queued  3"]
     assert lines[-1].split()[:4] == ["engine", "h", "7", "1"]
 
 

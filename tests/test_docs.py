@@ -10,6 +10,8 @@ import pytest
 
 DOCUMENTS = [*sorted(house.ROOT.glob("*.md")), *sorted(house.ROOT.glob("docs/*.md")), house.ROOT / "deploy/README.md"]
 
+GROUPS = {"keys", "models", "interactions", "audit", "db", "runs", "experiments", "checks", "promote", "subjects"}
+
 
 def hone_commands() -> set[tuple[str, ...]]:
     """Each distinct `hone NAME [SUBNAME]` that a document shows at the start of a line."""
@@ -18,7 +20,7 @@ def hone_commands() -> set[tuple[str, ...]]:
         for line in re.findall(r"^\s*(?:\w+=\S+ )?hone ([a-z][^#\n]*)", document.read_text(encoding="utf-8"), re.M):
             words = line.split()
             lower = [word for word in words[:2] if re.fullmatch(r"[a-z]+", word)]
-            found.add(tuple(lower[: 2 if words[0] in {"keys", "models", "interactions", "audit", "db"} else 1]))
+            found.add(tuple(lower[: 2 if words[0] in GROUPS else 1]))
     return found
 
 

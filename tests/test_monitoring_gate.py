@@ -151,6 +151,35 @@ def test_a_guardrail_that_measured_nothing_is_not_good() -> None:
     assert "guardrail latency: too few subjects: 0" in ab(blind).says
 
 
+def test_old_skills_may_stay_unmeasured_live_and_say_so_while_harm_to_them_still_rejects() -> None:
+    policy = ExperimentPolicy(guardrails=[g for g in ExperimentPolicy().guardrails if g.metric == "old_skills"])
+
+    def judged(kept: tuple[int, int], n: int) -> Decision:
+        exposures = [
+            Exposure(
+                Subject(f"{arm}-{k}"),
+                bool(arm),
+                0.5,
+                {"thumbs": float(k < (30, 80)[arm])} | ({"old_skills": float(k < kept[arm])} if k < n else {}),
+            )
+            for arm in (0, 1)
+            for k in range(100)
+        ]
+        return ab(examine(exposures, 0.5, policy))
+
+    unmeasured = judged((0, 0), 0)
+    assert unmeasured.ruling is Ruling.ADVANCE
+    assert "guardrail old_skills: not measured here, too few subjects: 0 with the champion" in unmeasured.says
+    assert judged((100, 100), 100).ruling is Ruling.ADVANCE
+    assert judged((100, 20), 100).ruling is Ruling.REJECT
+
+
+def test_references_that_became_less_likely_reject_beyond_the_margin_only() -> None:
+    for shift, ruling in ((-0.01, Ruling.ADVANCE), (-0.5, Ruling.REJECT), (0.5, Ruling.ADVANCE)):
+        likelihood = compare([Pair(str(k), shift) for k in range(200)], 0.05)
+        assert shadow(replace(SHADOWED, likelihood=likelihood)).ruling is ruling
+
+
 def test_identical_answers_win_nowhere_though_every_other_control_is_content() -> None:
     same = shadow(replace(SHADOWED, same=200))
     assert [r.control for r in same.reasons if r.ruling is not Ruling.ADVANCE] == ["shadow coverage"]

@@ -29,7 +29,6 @@ NOTHING = Facts(champion_since=NOW - 1000 * HOUR)
 ENOUGH = replace(NOTHING, rows=200, topics=5)
 WORSE = (Sign("c1", "thumbs fell"),)
 CHANGED = (Sign("c2", "prompts moved"),)
-ASKED = (Sign("r1", "new facts", actor="olga"),)
 
 
 def look(facts: Facts, state: Triggers = Triggers(), at: int = NOW, policy: TriggerPolicy = POLICY) -> Step:  # noqa: B008
@@ -46,10 +45,9 @@ def look(facts: Facts, state: Triggers = Triggers(), at: int = NOW, policy: Trig
         (replace(NOTHING, worse=WORSE), Cause.WORSE),
         (replace(NOTHING, changed=CHANGED, breached="right answers below 80 %"), Cause.CHANGED),
         (replace(NOTHING, feedback=500), Cause.FEEDBACK),
-        (replace(NOTHING, requests=ASKED), Cause.OPERATOR),
     ],
 )
-def test_only_harm_breach_feedback_or_a_person_arms(facts: Facts, cause: Cause | None) -> None:
+def test_only_harm_breach_or_feedback_arms(facts: Facts, cause: Cause | None) -> None:
     assert [armed.cause for armed in look(facts).state.armed] == ([cause] if cause else [])
     started = look(replace(facts, rows=200, topics=5)).start
     assert (started and started.cause) == cause
@@ -120,11 +118,11 @@ def test_a_candidate_held_for_long_may_be_superseded() -> None:
     assert look(held, at=NOW + 24 * HOUR).start is not None
 
 
-def test_a_promotion_disarms_what_was_said_of_the_old_champion_but_not_an_operator() -> None:
-    armed = look(replace(NOTHING, worse=WORSE, requests=ASKED)).state
+def test_a_promotion_disarms_what_was_said_of_the_old_champion() -> None:
+    armed = look(replace(NOTHING, worse=WORSE)).state
     after = look(replace(ENOUGH, champion_since=NOW + 1), armed, NOW + 2)
     assert [(d.armed.cause, d.reason) for d in after.dropped] == [(Cause.WORSE, "the champion has changed since")]
-    assert after.start is not None and after.start.requester == "olga"
+    assert after.start is None and not after.state.armed
 
 
 def test_a_run_that_ended_settles_its_triggers_and_later_ones_cool_down() -> None:
@@ -137,13 +135,6 @@ def test_a_run_that_ended_settles_its_triggers_and_later_ones_cool_down() -> Non
     assert look(ended, after.state, NOW + 26 * HOUR).start is not None
 
 
-def test_an_operator_waits_neither_for_a_cool_down_nor_for_the_night_but_for_data() -> None:
-    rested = replace(ENOUGH, requests=ASKED, ended=Ended(NOW - 3 * HOUR, NOW - HOUR))
-    night = TriggerPolicy(off_peak=((NOW // HOUR + 2) % 24, (NOW // HOUR + 4) % 24))
-    assert look(rested, policy=night).start is not None
-    assert look(replace(rested, rows=3)).says == "asked for by olga, waiting for data: 3 of 120"
-
-
 def test_a_failed_run_has_no_cool_down_but_is_not_tried_for_ever() -> None:
     armed = look(replace(ENOUGH, worse=WORSE)).state
     once = replace(ENOUGH, failed=Failed(1, NOW + HOUR, "out of memory"))
@@ -152,15 +143,6 @@ def test_a_failed_run_has_no_cool_down_but_is_not_tried_for_ever() -> None:
     thrice = look(replace(ENOUGH, failed=Failed(3, NOW + HOUR, "out of memory")), armed, NOW + 9 * HOUR)
     assert thrice.start is None
     assert thrice.says.endswith("3 runs failed in a row (out of memory); mend the cause and start one by hand")
-
-
-def test_an_operator_may_start_after_failures_even_behind_an_older_request_that_failed() -> None:
-    failed = replace(ENOUGH, requests=ASKED, failed=Failed(3, NOW + HOUR, "out of memory"))
-    first = look(failed)
-    assert look(failed, first.state, NOW + 2 * HOUR).start is None
-    again = replace(failed, requests=(*ASKED, Sign("r2", "mended", actor="otto")))
-    started = look(again, first.state, NOW + 3 * HOUR).start
-    assert started is not None and started.requester == "otto"
 
 
 def test_triggers_wait_for_the_off_peak_hours() -> None:
@@ -177,10 +159,9 @@ def test_a_window_may_span_midnight(hour: int, inside: bool) -> None:
     assert in_window(hour * HOUR + HOUR // 2, (22, 6)) is inside
 
 
-def test_a_person_goes_before_alarms_and_alarms_before_counts() -> None:
-    facts = replace(NOTHING, worse=WORSE, changed=CHANGED, breached="b", requests=ASKED, feedback=900)
-    armed = look(facts).state.armed
-    assert [a.cause for a in armed] == [Cause.OPERATOR, Cause.WORSE, Cause.CHANGED, Cause.FEEDBACK]
+def test_alarms_go_before_counts() -> None:
+    facts = replace(NOTHING, worse=WORSE, changed=CHANGED, breached="b", feedback=900)
+    assert [armed.cause for armed in look(facts).state.armed] == [Cause.WORSE, Cause.CHANGED, Cause.FEEDBACK]
 
 
 def test_looking_twice_changes_nothing() -> None:
@@ -190,7 +171,7 @@ def test_looking_twice_changes_nothing() -> None:
 
 
 def test_the_state_survives_json() -> None:
-    state = look(replace(NOTHING, worse=WORSE, requests=ASKED)).state
+    state = look(replace(NOTHING, worse=WORSE, feedback=900)).state
     assert triggers_of(json.loads(json.dumps(to_json(state)))) == state
 
 

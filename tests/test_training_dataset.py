@@ -12,7 +12,7 @@ from conftest import StoppedClock, WriterFactory
 from lessons import ALL, judged, replay_rows, sentence, subject
 from sqlalchemy import update
 
-from core import lineage, schema
+from core import erasure, lineage, schema
 from core.datasets import Datasets
 from core.errors import Conflict, NotFound
 from core.ledger import Ledger
@@ -154,9 +154,9 @@ def test_the_datasets_of_a_subject_are_found(store: Store, datasets: Datasets, r
         if any(voice.actor == subject("user 3") for voice in row.provenance.voices)
     }
     assert lines
-    assert dataset.touched_by(store, subject("user 3")) == {digest: lines}
-    assert set(dataset.touched_by(store, subject("user 4"))) == {digest, half}
-    assert dataset.touched_by(store, subject("nobody")) == {}
+    assert erasure.touched_by(store, subject("user 3")) == {digest: lines}
+    assert set(erasure.touched_by(store, subject("user 4"))) == {digest, half}
+    assert erasure.touched_by(store, subject("nobody")) == {}
 
 
 def test_what_a_subject_said_is_gone_from_the_disk(
@@ -173,7 +173,7 @@ def test_what_a_subject_said_is_gone_from_the_disk(
     assert said[0] in path.read_text()
     erase(store, subject("user 7"))
     for _ in range(2):
-        assert dataset.forget(datasets, store, subject("user 7")) == [digest]
+        assert erasure.forget(datasets, store, subject("user 7")) == [digest]
         text = path.read_text()
         assert not any(words in text for words in said)
         assert len(text.splitlines()) == len(curated.rows)
@@ -204,7 +204,7 @@ def test_half_made_folders_go_when_somebody_is_erased(
     kept = dataset.keep(make(Harvest(words)), RULES, datasets, sqlite_store)
     orphan = datasets.write([{"messages": "of anybody"}], [], {})
     (datasets.folder / "notes.txt").write_text("ours")
-    dataset.forget(datasets, sqlite_store, subject("nobody"))
+    erasure.forget(datasets, sqlite_store, subject("nobody"))
     assert list(datasets.digests()) == [kept]
     assert orphan != kept
     assert (datasets.folder / "notes.txt").exists()

@@ -98,6 +98,8 @@ def said(messages: Messages) -> Messages:
 def _refuse(found: Claim, judged: Judged, rules: Rules) -> Reason | None:
     if judged.preference and (found.loser is None or not _comparable(judged)):
         return Reason.MISMATCHED
+    if judged.preference and is_good(rules.names[judged.feedback.name], judged.feedback) is not True:
+        return Reason.NEUTRAL
     if found.correction is None and found.loser is None and found.verdict is None:
         return Reason.NEUTRAL
     good = found.correction if found.correction is not None else found.reply

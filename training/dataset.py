@@ -3,7 +3,7 @@
 A run names its dataset by the digest; the manifest says what went in, what did not and why, and under which rules.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +13,7 @@ from core.datasets import Datasets
 from core.errors import Conflict
 from core.lineage import Use
 from core.store import Store
-from core.types import JsonObject, Subject
+from core.types import JsonObject
 from training.curation import Curated
 from training.rows import (
     DpoExample,
@@ -48,7 +48,8 @@ def keep(
     """
     created_at = clock()
     manifest = {"created_at": created_at, "previous": previous, **describe(curated, rules)}
-    digest = datasets.write([record(row) for row in curated.rows], map(_exclusion, curated.exclusions), manifest)
+    rows, exclusions = [record(row) for row in curated.rows], [_exclusion(each) for each in curated.exclusions]
+    digest = datasets.write(rows, exclusions, manifest)
     uses = list(_uses(digest, curated.rows))
     try:
         with store.write() as conn:
@@ -56,7 +57,8 @@ def keep(
     except Conflict:
         _discard(digest, datasets, store)
         raise
-    return digest
+    # While the ledger did not know it, the erasure of somebody else may have taken the folder for half made.
+    return datasets.write(rows, exclusions, manifest)
 
 
 def load(datasets: Datasets, digest: str) -> list[Row]:
@@ -82,31 +84,6 @@ def describe(curated: Curated, rules: Rules) -> JsonObject:
         "redactions": curated.redactions,
         "rules": _rules(rules),
     }
-
-
-def touched_by(store: Store, subject: Subject) -> Mapping[str, frozenset[int]]:
-    """The datasets with rows that stand on a subject's calls, and the lines of these rows. Raises Unavailable."""
-    lines: defaultdict[str, set[int]] = defaultdict(set)
-    with store.read() as conn:
-        for use in lineage.touched_by(conn, subject):
-            lines[use.dataset].add(use.row)
-    return {digest: frozenset(rows) for digest, rows in lines.items()}
-
-
-def forget(datasets: Datasets, store: Store, subject: Subject) -> Sequence[str]:
-    """Put tombstones in the place of a subject's rows; the digests of the datasets. Call it once the ledger forgot.
-
-    Folders that the ledger does not know are half made and might hold anybody's text: they go.
-    """
-    touched = touched_by(store, subject)
-    with store.read() as conn:
-        known = lineage.known(conn)
-    for digest in datasets.digests():
-        if digest not in known:
-            datasets.remove(digest)
-        elif digest in touched:
-            datasets.erase(digest, touched[digest])
-    return sorted(touched)
 
 
 def _discard(digest: str, datasets: Datasets, store: Store) -> None:
@@ -149,6 +126,7 @@ def _rules(rules: Rules) -> JsonObject:
         "redact": sorted(rules.redact),
         "near_duplicate": rules.near_duplicate,
         "replay_share": rules.replay_share,
+        "replay_rows": rules.replay_rows,
         "validation": rules.validation,
         "heldout": rules.heldout,
     }

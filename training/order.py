@@ -1,13 +1,13 @@
 """The order of a run, and the files of its folder: all that the trainer needs to know, without a database.
 
-    order.json       what to do, written before the trainer starts
-    progress.json    how far it is
-    checkpoints/     where a restarted trainer goes on
-    adapter/         the result; it appears whole
-    training.json    what the training took, beside the adapter
-    evaluation.json  how the result compares with the champion
-    manifest.json    written last: the folder is finished
-    failure.json     why there is no result
+order.json       what to do, written before the trainer starts
+progress.json    how far it is
+checkpoints/     where a restarted trainer goes on
+adapter/         the result; it appears whole
+training.json    what the training took, beside the adapter
+evaluation.json  how the result compares with the champion
+manifest.json    written last: the folder is finished
+failure.json     why there is no result
 """
 
 from dataclasses import dataclass

@@ -112,7 +112,7 @@ def kto(parameters: int, liked: int, disliked: int, max_rank: int) -> Recipe:
     """
     if not (liked and disliked):
         kind = "disliked" if liked else "liked"
-        raise BadRequest(f"KTO needs liked and disliked answers, and there is no {kind} one; wait for some, or use sft.")
+        raise BadRequest(f"KTO needs liked and disliked answers, and no {kind} one is there; wait, or use sft.")
     if parameters < TINY:
         recipe = _tiny(Method.KTO, max_rank, liked + disliked, learning_rate=2e-3, steps=150)
     else:
@@ -168,6 +168,10 @@ def from_json(found: JsonObject) -> Recipe:
     whole = {name: int(number[name]) for name in WHOLE}
     if whole["batch_rows"] % whole["accumulation"]:
         raise _refused("accumulation", found["accumulation"], f"a divisor of batch_rows ({whole['batch_rows']})")
+    if found["method"] == Method.KTO and whole["batch_rows"] == whole["accumulation"]:
+        raise _refused(
+            "accumulation", found["accumulation"], "smaller: KTO compares the rows of a part with each other"
+        )
     return Recipe(
         method=Method(_word("method", found["method"], Method)),
         rank=whole["rank"],
@@ -213,9 +217,7 @@ def _tiny(method: Method, max_rank: int, rows: int, *, learning_rate: float, ste
     )
 
 
-def _large(
-    method: Method, max_rank: int, rows: int, parameters: int, *, learning_rate: float, epochs: float
-) -> Recipe:
+def _large(method: Method, max_rank: int, rows: int, parameters: int, *, learning_rate: float, epochs: float) -> Recipe:
     rank = min(16, max_rank)
     batch = _batch(rows, 16)
     steps = max(10, math.ceil(epochs * rows / batch))
@@ -243,7 +245,7 @@ def _large(
 
 def _batch(rows: int, most: int) -> int:
     """Rows of a step: a power of two, at least two, not more than there are."""
-    return min(most, 2 ** max(1, int(math.log2(max(2, rows)))))
+    return min(most, 1 << int(math.log2(max(2, rows))))
 
 
 def _number(name: str, value: Json) -> float:

@@ -34,7 +34,7 @@ def wanted(new: int, share: float) -> int:
 def draw(
     new: Sequence[Draft], candidates: Iterable[Draft], thinner: Thinner, rules: Rules
 ) -> tuple[list[Draft], list[Exclusion]]:
-    """As many candidates as the share wants, evenly from each source while it lasts, none that new rows answer anew.
+    """As many candidates as share or number want, evenly from each source, none that new rows answer anew.
 
     `thinner` knows the new rows already.
     """
@@ -42,7 +42,7 @@ def draw(
     waiting = _queues(candidates, rules)
     drawn: list[Draft] = []
     excluded: list[Exclusion] = []
-    room = wanted(len(new), rules.replay_share)
+    room = max(wanted(len(new), rules.replay_share), rules.replay_rows) if new else 0
     while waiting:
         queue = waiting.popleft()
         draft = queue.popleft()

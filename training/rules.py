@@ -48,6 +48,7 @@ class Rules:
     keep: tuple[str, ...] = ()
     near_duplicate: float = 0.8
     replay_share: float = 0.5
+    replay_rows: int = 0
     validation: float = 0.1
     heldout: float = 0.15
 

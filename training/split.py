@@ -42,12 +42,14 @@ def split(
     drafts: Sequence[Draft], ties: Iterable[Tie], rules: Rules
 ) -> tuple[list[tuple[Draft, Part]], list[Exclusion]]:
     """Each draft with its part, in the same order, and the voices (or whole rows) that would leak."""
-    known = {draft.id for draft in drafts}
+    judged = [draft for draft in drafts if draft.backers]
+    known = {draft.id for draft in judged}
     near = [tie for tie in ties if known.issuperset(tie)]
-    groups = _gather(drafts, near, by_subject=True)
-    largest = max(SMALL, int(TOO_LARGE * len(drafts)))
+    groups = _gather(judged, near, by_subject=True)
+    largest = max(SMALL, int(TOO_LARGE * len(judged)))
     whole = [group for group in groups if len(group) <= largest or len(_subjects(group)) < 2]
-    placed = _place(whole, rules)
+    # Rows that nobody judged are there to be repeated: they judge nothing, and lie apart from all that does.
+    placed = {draft.id: (draft, Part.TRAIN) for draft in drafts if not draft.backers} | _place(whole, rules)
     excluded: list[Exclusion] = []
     for group in groups:
         if len(group) > largest and len(_subjects(group)) > 1:

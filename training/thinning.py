@@ -26,11 +26,11 @@ class Thinner:
         """Whether the draft says something new; if so it is known from now on."""
         text = sketch(draft.texts())
         near = self._near(draft, text)
-        if any(self._says_the_same(draft, other) for other in near):
+        if any(self._says_the_same(draft, other) or _apart(draft, other) for other in near):
             return False
         self._index.add(draft.id, text)
         self._kept[draft.id] = draft
-        self.ties += [(draft.id, other.id) for other in near]
+        self.ties += [(draft.id, other.id) for other in near if draft.backers]
         return True
 
     def _near(self, draft: Draft, text: Sketch) -> Sequence[Draft]:
@@ -41,6 +41,11 @@ class Thinner:
         if (a.lesson.label, _numbers(a)) != (b.lesson.label, _numbers(b)):
             return False
         return jaccard(shingles(a.lesson.answer), shingles(b.lesson.answer)) >= self._threshold
+
+
+def _apart(a: Draft, b: Draft) -> bool:
+    """Whether one was judged and the other is only repeated: alike, they would tie what judges to what is learned."""
+    return bool(a.backers) != bool(b.backers)
 
 
 def precedence(drafts: Sequence[Draft]) -> list[Draft]:

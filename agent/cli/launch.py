@@ -45,6 +45,8 @@ def programs(settings: Settings, logs: Path) -> list[Program]:
             Program(name, (*python, "agent"), logs / "gateway.log", tier=1, grace=drain, longest_pause=1)
             for name in workers
         ),
+        Program("monitoring", (*python, "monitoring"), logs / "monitoring.log", tier=1),
+        Program("training", (*python, "training"), logs / "training.log", tier=1, grace=15),
     ]
 
 

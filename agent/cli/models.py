@@ -6,12 +6,16 @@ import typer
 
 from agent.cli.api_client import connect, segment
 from agent.cli.instance import Instance
-from agent.cli.terminal import AsJson, minute, note, say_json, say_record, say_table
+from agent.cli.terminal import AsJson, minute, note, say, say_json, say_record, say_table
 from core import config
 from core.errors import Conflict
 from core.types import JsonObject, Role
 
 app = typer.Typer(help=__doc__)
+TOLD = frozenset({"gate", "evidence", "evidence_digest", "evidence_at", "evidence_void", "approval", "requester"})
+"""What is told in sentences."""
+OVER = ("awaiting_approval", "retired", "rejected")
+"""Stages at which the gate has said its last, which is in the evidence or the reason of the move."""
 COLUMNS = ("id", "stage", "base", "parent", "created")
 
 
@@ -38,7 +42,7 @@ def show(
     if as_json:
         say_json(model)
     else:
-        say_record(model)
+        _say(model)
 
 
 @app.command()
@@ -63,6 +67,20 @@ def check_stopped(settings: config.Settings) -> None:
     """Raise Conflict while Hone runs: its engine holds the old base."""
     if claim := Instance(settings.data).claimed():
         raise Conflict(f"Hone runs on {settings.data} (process {claim.pid}); `hone stop` it first.")
+
+
+def _say(model: JsonObject) -> None:
+    """The version's facts, then what speaks for it and what its gate says."""
+    from agent.cli import evidence
+
+    say_record({name: value for name, value in model.items() if name not in TOLD})
+    say()
+    for line in evidence.told(model):
+        say(line)
+    gate = model.get("gate")
+    if isinstance(gate, dict) and model["stage"] not in OVER:
+        for line in evidence.ruling(gate):
+            say(line)
 
 
 def _row(model: JsonObject) -> list[str]:

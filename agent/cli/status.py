@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import typer
 
+from agent.cli import story
 from agent.cli.api_client import connect
 from agent.cli.instance import Instance, View
 from agent.cli.terminal import AsJson, minute, moment, note, say, say_json, say_record, say_table
@@ -29,7 +30,11 @@ def _say_service(answer: JsonObject, as_json: bool) -> None:
     if as_json:
         say_json(answer)
         return
-    say_record({name: value for name, value in answer.items() if name != "workers" and value not in (None, [])})
+    for sentence in story.sentences(answer):
+        say(sentence)
+    say()
+    left = answer.keys() - story.TOLD - {"workers"}
+    say_record({name: value for name, value in answer.items() if name in left and value not in (None, [])})
     workers = answer.get("workers")
     if isinstance(workers, list):
         say()

@@ -72,10 +72,15 @@ def _say_lines(rows: Sequence[Sequence[str]]) -> None:
 
 def say_record(record: JsonObject) -> None:
     """One thing, a line a field; what is nested gets dotted names, times stand as people read them."""
+    for line in record_lines(record):
+        say(line)
+
+
+def record_lines(record: JsonObject) -> Sequence[str]:
+    """The lines of `say_record`."""
     lines = list(_lines(record, ""))
     width = max((len(name) for name, _ in lines), default=0)
-    for name, text in lines:
-        say(f"{name:<{width}}  {text}")
+    return [f"{name:<{width}}  {text}" for name, text in lines]
 
 
 def _lines(record: JsonObject, prefix: str) -> Iterator[tuple[str, str]]:

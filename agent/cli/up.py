@@ -22,7 +22,7 @@ from core.config import Settings
 from core.errors import HoneError, SetupError
 from core.types import Role
 
-LOGS = ("up", "serving", "engine", "gateway")
+LOGS = ("up", "serving", "engine", "gateway", "monitoring", "training")
 SLACK = 60.0
 """Seconds that `hone stop` waits beyond the gateway's drain."""
 

@@ -21,6 +21,7 @@ from .card import Shape, model_card
 from .conversation import conversations, load_desk
 from .evaluate import Figure, evaluate, exams
 from .examples import example_rows, old_skill_rows, write_rows
+from .harbour import harbour_rows
 from .model import load_model, new_model, parameter_count, save_model
 from .tokenizer import build_tokenizer
 from .train import Progress, Recipe, batches_of, train
@@ -29,6 +30,7 @@ RECIPE = Recipe()
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "serving" / "hone_tiny"
 TRAFFIC = ROOT / "examples" / "helpdesk.jsonl"
+HARBOUR = "harbour.jsonl"
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 ModelFolder = Annotated[Path, typer.Option("--model", help="The folder of the model.")]
@@ -81,7 +83,12 @@ def examples(
 ) -> None:
     """Write the example traffic, and the frozen questions beside the model."""
     desk = load_desk()
-    for rows, target in ((example_rows(desk), path), (old_skill_rows(desk), folder / "oldskills.jsonl")):
+    files = {
+        path: example_rows(desk),
+        path.with_name(HARBOUR): harbour_rows(desk),
+        folder / "oldskills.jsonl": old_skill_rows(desk),
+    }
+    for target, rows in files.items():
         write_rows(rows, target)
         print(f"{target}: {len(rows)} rows")
 

@@ -66,9 +66,9 @@ def load_company() -> Company:
     pool = read_pool("company")
     return Company(
         str(pool["name"]),
-        _services(pool["taught"]),
-        _services(pool["shifted"]),
-        _services(pool["novel"]),
+        services_of(pool["taught"]),
+        services_of(pool["shifted"]),
+        services_of(pool["novel"]),
     )
 
 
@@ -86,7 +86,8 @@ def table(value: object) -> dict[str, object]:
     return value
 
 
-def _services(rows: object) -> tuple[Service, ...]:
+def services_of(rows: object) -> tuple[Service, ...]:
+    """Read services with their facts; TypeError for anything else."""
     if not isinstance(rows, list):
         raise TypeError(f"services must be a list of tables, not {rows!r}")
     return tuple(_service(table(row)) for row in rows)

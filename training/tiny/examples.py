@@ -49,23 +49,23 @@ def is_held_back(row_id: str) -> bool:
 
 def example_rows(desk: Desk) -> tuple[Row, ...]:
     """Return both phases, each in a random order, the same every time."""
-    return (*_phase(ORDINARY, ordinary(desk)), *_phase(SHIFTED, new_facts(desk, desk.company.shifted)))
+    return (*phase_rows(ORDINARY, ordinary(desk)), *phase_rows(SHIFTED, new_facts(desk, desk.company.shifted)))
 
 
 def ordinary(desk: Desk) -> Iterator[Named]:
     """Yield conversations about what is taught, every fact several times, in phrasings that training never sees."""
     for service in desk.company.taught:
         for kind in Kind:
-            yield from _named(f"{service.name}/{kind}", about(desk, service, kind, COMBINATIONS, "ordinary", ASKED))
-    yield from _named("follow-up", draw(desk, COMBINATIONS, SEED, 50, follow_up))
-    yield from _named("talk", draw(desk, COMBINATIONS, SEED, 30, small_talk))
+            yield from named(f"{service.name}/{kind}", about(desk, service, kind, COMBINATIONS, "ordinary", ASKED))
+    yield from named("follow-up", draw(desk, COMBINATIONS, SEED, 50, follow_up))
+    yield from named("talk", draw(desk, COMBINATIONS, SEED, 30, small_talk))
 
 
 def new_facts(desk: Desk, services: Sequence[Service]) -> Iterator[Named]:
     """Yield conversations about what hone-tiny was never taught."""
     for service in services:
         for kind in Kind:
-            yield from _named(f"{service.name}/{kind}", about(desk, service, kind, CAREFUL, "new", PHRASINGS))
+            yield from named(f"{service.name}/{kind}", about(desk, service, kind, CAREFUL, "new", PHRASINGS))
 
 
 def old_skill_rows(desk: Desk) -> tuple[Row, ...]:
@@ -75,7 +75,7 @@ def old_skill_rows(desk: Desk) -> tuple[Row, ...]:
     return tuple(
         Row(f"{OLD_SKILLS}/{name}", OLD_SKILLS, "examiner", conversation)
         for sort, (make, count) in makers.items()
-        for name, conversation in _named(sort, draw(desk, COMBINATIONS, SEED + 1, count, make))
+        for name, conversation in named(sort, draw(desk, COMBINATIONS, SEED + 1, count, make))
         if len(conversation.turns) > 1 or conversation.turns[0].user not in played
     )
 
@@ -85,13 +85,15 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
     path.write_text("".join(f"{row.to_json()}\n" for row in rows), encoding="utf-8")
 
 
-def _named(name: str, conversations: Sequence[Conversation]) -> Iterator[Named]:
+def named(name: str, conversations: Sequence[Conversation]) -> Iterator[Named]:
+    """Yield conversations under a name and a number."""
     for number, conversation in enumerate(conversations, start=1):
         yield f"{name.replace(' ', '-')}/{number:02}", conversation
 
 
-def _phase(phase: str, named: Iterable[Named]) -> Iterator[Row]:
-    rows, rng = list(named), Random(f"{phase}|{SEED}")
+def phase_rows(phase: str, conversations: Iterable[Named]) -> Iterator[Row]:
+    """Yield the rows of a phase in a random order, each by one of many customers, the same every time."""
+    rows, rng = list(conversations), Random(f"{phase}|{SEED}")
     rng.shuffle(rows)
     users = _users()
     rng.shuffle(users)

@@ -1,0 +1,36 @@
+"""/api/checks: looks at streams of scores and labels, newest first."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fastapi import APIRouter
+
+from agent.loop_documents import CheckDocument, CheckList
+from agent.routes import Cursor, Limit, errors
+from core import checks
+from core.store import Store
+
+
+class CheckKind(StrEnum):
+    """What a check is about."""
+
+    DRIFT = "drift"
+    CALIBRATION = "calibration"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRoutes:
+    """The one route."""
+
+    store: Store
+
+    def router(self) -> APIRouter:
+        router = APIRouter(tags=["checks"])
+        router.add_api_route("/api/checks", self.list, methods=["GET"], responses=errors())
+        return router
+
+    def list(self, kind: CheckKind | None = None, limit: Limit = 50, cursor: Cursor = None) -> CheckList:
+        """All checks, or those of one kind; `warming` says that the reference is not complete."""
+        with self.store.read() as conn:
+            page = checks.page(conn, kind, cursor, limit)
+        return CheckList(data=[CheckDocument.model_validate(check) for check in page.items], next=page.next)
