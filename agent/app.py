@@ -35,7 +35,6 @@ from agent.pins import Pins
 from agent.reception import Reception
 from agent.review_api import ReviewRoutes
 from agent.roles import POLICY, Policy, enforce
-from agent.run_folder import RunFolders
 from agent.runs_api import RunRoutes
 from agent.subjects_api import SubjectRoutes
 from agent.visit import visit_of
@@ -146,16 +145,16 @@ def _routers(parts: Parts) -> list[APIRouter]:
 
 def _loop_routers(parts: Parts) -> list[APIRouter]:
     settings, store, clock, registry = parts.settings, parts.store, parts.clock, parts.registry
-    runs, experiments, folders = Runs(store, clock), Experiments(store, clock), RunFolders(settings.data)
-    overview = Overview(store, runs, experiments, folders)
+    runs, experiments = Runs(store, clock), Experiments(store, clock)
+    overview = Overview(store, runs, experiments)
     blind = ReviewRoutes(
         store, parts.ledger, registry, parts.secret, settings.feedback, parts.metrics, parts.bell, clock
     )
     return [
         OperationRoutes(store, registry, parts.writer, parts.readiness, overview, clock).router(),
-        RunRoutes(runs, folders, settings.training).router(),
+        RunRoutes(runs, settings.training).router(),
         ExperimentRoutes(experiments, parts.plans).router(),
-        CheckRoutes(store).router(),
+        CheckRoutes(store, clock).router(),
         ApprovalRoutes(store, registry, parts.plans, settings.approval).router(),
         blind.router(),
     ]

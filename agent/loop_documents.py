@@ -155,6 +155,12 @@ class CheckList(Document):
     next: str | None = None
 
 
+class Acknowledged(Document):
+    """Until when the alarms are dealt with."""
+
+    at: int
+
+
 class ApprovalDocument(Document):
     """Who agreed to a promotion; `self_approved` where it was the one who asked for the run."""
 

@@ -7,7 +7,6 @@ from sqlalchemy import Connection
 
 from agent import dossier, experiments_api
 from agent.loop_documents import CheckDocument, ExperimentDetails, RunDocument
-from agent.run_folder import RunFolders
 from agent.status_documents import ArmedDocument, CandidateDocument, HoldbackDocument, LoopDocument, NextRunDocument
 from core import approval, checks, states, versions
 from core.experiments import Experiments
@@ -31,7 +30,6 @@ class Overview:
     store: Store
     runs: Runs
     experiments: Experiments
-    folders: RunFolders
 
     def loop(self, plan: Plan | None) -> LoopDocument:
         """Everything about the loop at this moment."""
@@ -53,7 +51,7 @@ class Overview:
         run = self.runs.open()
         if run is None:
             return None
-        return RunDocument.model_validate(run).model_copy(update={"progress": self.folders.progress(run)})
+        return RunDocument.model_validate(run)
 
     def _trial(self, running: Mapping[ExperimentKind, Experiment]) -> ExperimentDetails | None:
         trial = running.get(ExperimentKind.AB)

@@ -45,6 +45,7 @@ POLICY: Policy = {
     ("GET", "/api/experiments/{experiment_id}"): Role.OPS,
     ("POST", "/api/experiments/{experiment_id}/stop"): Role.OPS,
     ("GET", "/api/checks"): Role.OPS,
+    ("POST", "/api/checks/acknowledge"): Role.OPS,
     ("DELETE", "/api/subjects/{subject}"): Role.OPS,
     ("GET", "/api/keys"): Role.OPS,
     ("POST", "/api/keys"): Role.OPS,

@@ -9,7 +9,6 @@ from pydantic import Field
 from agent.loop_documents import Because, Reason, RunDetails, RunDocument, RunList
 from agent.messages import Wire
 from agent.routes import Caller, Cursor, Limit, errors
-from agent.run_folder import RunFolders
 from core.errors import BadRequest
 from core.rules import Training
 from core.runs import Runs
@@ -41,7 +40,6 @@ class RunRoutes:
     """The four routes."""
 
     runs: Runs
-    folders: RunFolders
     settings: Training
 
     def router(self) -> APIRouter:
@@ -71,8 +69,8 @@ class RunRoutes:
     def show(self, run_id: str) -> RunDetails:
         """One run with its live progress and the end of its log."""
         run = self.runs.find(run_id)
-        now = {**document(run).model_dump(), "progress": self.folders.progress(run)}
-        return RunDetails(**now, log=self.folders.log(run))
+        log = run.progress.get("log")
+        return RunDetails(**document(run).model_dump(), log=log if isinstance(log, list) else [])
 
     def cancel(self, run_id: str, caller: Caller, request: CancelRequest | None = None) -> RunDocument:
         """End an open run; its worker stops within seconds. 409 when it has ended already."""

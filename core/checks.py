@@ -5,6 +5,7 @@ from dataclasses import fields
 
 from sqlalchemy import Connection, Row, Select, select
 
+from core import audit, states
 from core.page import Page
 from core.schema import checks as table
 from core.types import Check, Verdict, Version
@@ -29,6 +30,12 @@ def latest(conn: Connection) -> Sequence[Check]:
     for check in map(_check, conn.execute(_newest(None).limit(RECENT))):
         found.setdefault((check.kind, check.stream, check.version), check)
     return list(found.values())
+
+
+def acknowledge(conn: Connection, actor: str, reason: str, at: int) -> None:
+    """Note that a person has dealt with the alarms up to now: what raised them is watched anew."""
+    states.put(conn, states.ACKNOWLEDGED, {"actor": actor}, at)
+    audit.append(conn, actor, "checks.acknowledge", "alarms", {"reason": reason}, at=at)
 
 
 def _newest(kind: str | None) -> Select[tuple[object, ...]]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, not_, select
 
 from core import conversation
 from core.errors import BadRequest
@@ -13,6 +13,8 @@ from core.page import Page
 from core.schema import interactions
 from core.types import Arm, Finish, Interaction, JsonObject, Subject, Version
 
+MEASUREMENT = ("purpose", "measurement")
+"""The tag of calls that only measure: they are never mirrored, scored, compared or learned from."""
 _PLAIN = [f.name for f in fields(Interaction) if f.name not in ("messages", "reply")]
 
 
@@ -47,6 +49,17 @@ class InteractionFilter:
             yield interactions.c.id < _first_id(self.until)
         if self.tag is not None:
             yield _tagged(*self.tag)
+
+
+def measures(interaction: Interaction) -> bool:
+    """Whether a call only measured."""
+    name, value = MEASUREMENT
+    return interaction.tags.get(name) == value
+
+
+def not_measuring() -> ColumnElement[bool]:
+    """As SQL: calls without the tag of a measurement."""
+    return not_(_tagged(*MEASUREMENT))
 
 
 def values(interaction: Interaction, prompt: str | None, reply: str | None) -> dict[str, object]:

@@ -11,6 +11,8 @@ from core.types import JsonObject
 
 YIELD = "yield"
 """What training could make of the ledger now."""
+ACKNOWLEDGED = "acknowledged"
+"""When an operator dealt with the alarms."""
 TRIGGERS = "triggers"
 """What is armed, and what it waits for."""
 

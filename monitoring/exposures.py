@@ -12,11 +12,10 @@ from sqlalchemy import ColumnElement, Connection, and_, func, not_, select
 from core import states
 from core.clock import SECOND, Clock, now
 from core.ids import encode, millis_of
-from core.interactions import InteractionFilter
+from core.interactions import not_measuring
 from core.schema import exposures, interactions
 from core.store import Store, insert_new
 from core.types import Arm, Experiment, ExperimentKind, ExperimentState
-from serving.shadow import MEASUREMENT
 
 LOOK_BACK = 900 * SECOND
 """A call is written when it has ended, and later still after trouble with the database."""
@@ -79,11 +78,6 @@ class Exposures:
                 insert_new(conn, exposures, found)
                 states.put(conn, _name(experiment), {"seen": newest}, self._clock())
         return len(found)
-
-
-def not_measuring() -> ColumnElement[bool]:
-    """Calls without the tag of a measurement."""
-    return not_(next(InteractionFilter(tag=MEASUREMENT).conditions()))
 
 
 def id_from(micros: int) -> str:

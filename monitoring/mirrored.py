@@ -12,24 +12,22 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
 
 from core import interactions as calls
 from core.clock import SECOND
+from core.interactions import not_measuring
 from core.recent import Recent
 from core.schema import feedback, scores
 from core.schema import interactions as table
 from core.store import Store
+from core.twins import OVER, PREFERENCE
 from core.types import Arm, Finish, Role, Subject
 from monitoring import gate
-from monitoring.exposures import LOOK_BACK, id_from, not_measuring
+from monitoring.exposures import LOOK_BACK, id_from
 from monitoring.history import Window
 from monitoring.pairs import Pair, Paired, compare
 from monitoring.questions import PAGE, Skills, answer, question, text_digest
 from monitoring.terms import Terms
 from monitoring.words import standing
-from serving.router import bucket
-from serving.shadow import FINISHES
+from serving.shadow import FINISHES, is_drawn
 
-OVER = "over"
-"""The tag of a preference: the id of the answer that the rated one is better than."""
-PREFERENCE = "preference"
 LIKELIHOOD = "reference_likelihood"
 """The score of a mirrored call under one version: the mean probability that it gives a token of the reference."""
 KNOWN = 50_000
@@ -108,8 +106,8 @@ class Mirror:
             self._window, self._expected, self._seen = window, set(), window.since
         since = max(window.since, self._seen - LOOK_BACK)
         found = conn.execute(select(table.c.id, table.c.created_at).where(*_sampled(window, since))).all()
-        salt, share = f"shadow:{window.version}", self._terms.shadow_share
-        self._expected |= {row.id for row in found if bucket(salt, Subject(row.id)) < share}
+        share = self._terms.shadow_share
+        self._expected |= {row.id for row in found if is_drawn(row.id, window.version, share)}
         self._seen = max([self._seen, *(row.created_at for row in found)])
 
     def _pairs(self, answered: Sequence[Row[tuple[object, ...]]]) -> Iterator[Mirrored]:

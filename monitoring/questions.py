@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from core import conversation, interactions, judgements
+from core.interactions import measures
 from core.recent import Recent
 from core.schema import feedback as feedback_table
 from core.store import Store
 from core.text import normalise
 from core.types import Arm, Feedback, Interaction, Json, JsonObject
 from monitoring.terms import Measure
-from serving.shadow import MEASUREMENT
 
 PAGE = 500
 MOST = 20_000
@@ -119,8 +119,7 @@ def _start(store: Store, until: int, measure: Measure) -> int:
 
 
 def _teaches(judgement: Feedback, call: Interaction) -> bool:
-    name, value = MEASUREMENT
-    return judgements.stands(judgement) and call.arm is not Arm.SHADOW and call.tags.get(name) != value
+    return judgements.stands(judgement) and call.arm is not Arm.SHADOW and not measures(call)
 
 
 def _text(content: Json) -> str | None:

@@ -14,13 +14,13 @@ from sqlalchemy import Connection, Select, select
 from core import interactions, states
 from core.clock import Clock, now
 from core.errors import EngineFailed
+from core.interactions import not_measuring
 from core.rules import Monitoring
 from core.schema import interactions as answers
 from core.schema import scores
 from core.store import Store, insert_new
 from core.types import Arm, Finish, Interaction, Score, Subject, Version
 from monitoring.arrivals import LOOK_BACK, Arrivals, id_behind, time_of
-from monitoring.streams import not_measured
 from serving.router import bucket
 from serving.scoring import Scorer
 
@@ -141,7 +141,7 @@ def _finished() -> Select[str]:
             answers.c.served.is_not(None),
             answers.c.stored,
             answers.c.erased_at.is_(None),
-            not_measured(),
+            not_measuring(),
             answers.c.finish.in_((Finish.STOP, Finish.LENGTH)),
         )
         .order_by(answers.c.id)

@@ -10,13 +10,12 @@ from math import exp
 
 from sqlalchemy import ColumnElement, Connection, Float, RowMapping, Select, and_, cast, exists, func, select
 
+from core.interactions import not_measuring
 from core.lifecycle import Stage
 from core.schema import feedback, interactions, moves, nodes, retractions, scores
 from core.types import Arm, Finish, Role, Subject, Version
 from monitoring.arrivals import Arrivals, id_behind, time_of
 
-_MEASUREMENT = '"purpose":"measurement"'
-"""The tag of calls that only measure, as the ledger spells it (quotes inside of texts are escaped there)."""
 ARMS = (Arm.CHAMPION, Arm.PINNED)
 """A subject came to the champion by its own doing under no other arm: not by name, and not in another's place."""
 AT_ONCE = 2000
@@ -34,11 +33,6 @@ class Observation:
     value: float
     confidence: float | None = None
     """How probable the version found the answer a token, from 0 to 1."""
-
-
-def not_measured() -> ColumnElement[bool]:
-    """That a call of `interactions` was no measurement, as SQL."""
-    return func.replace(interactions.c.tags, _MEASUREMENT, "") == interactions.c.tags
 
 
 def lengths(conn: Connection, champion: Version, arrivals: Arrivals) -> Sequence[Observation]:
@@ -130,7 +124,7 @@ def _answers(
         select(*columns, value.label("value"), identity.label("id"), *(each.label("at") for each in at))
         .select_from(interactions)
         .join(nodes, and_(nodes.c.id == interactions.c.prompt, nodes.c.created_at == interactions.c.created_at))
-        .where(interactions.c.served == champion, interactions.c.arm.in_(ARMS), interactions.c.stored, not_measured())
+        .where(interactions.c.served == champion, interactions.c.arm.in_(ARMS), interactions.c.stored, not_measuring())
     )
 
 

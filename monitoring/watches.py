@@ -31,7 +31,6 @@ from monitoring.watched import Confidences, Numbers, Shares, View, Watched
 
 DRIFT, CALIBRATION = "drift", "calibration"
 THUMBS, LENGTH, CONFIDENCE = "thumbs", "length", "confidence"
-ACKNOWLEDGED = "acknowledged"
 """The state by which a person says that all alarms until then are dealt with."""
 WAITED = HOUR
 """How long values that may still come are waited for while there are none."""
@@ -157,7 +156,7 @@ class Watches:
 
     def _dealt_with(self, conn: Connection) -> Mapping[str, int]:
         """Until when the alarms of each kind are dealt with."""
-        word = states.read(conn, ACKNOWLEDGED)
+        word = states.read(conn, states.ACKNOWLEDGED)
         acknowledged = word.updated_at if word else 0
         ends = [run.ended_at for run in Runs(self._store).ended() if run.state is not RunState.FAILED and run.ended_at]
         return {CALIBRATION: acknowledged, DRIFT: max([acknowledged, *ends])}

@@ -13,6 +13,7 @@ from enum import StrEnum
 import orjson
 
 from core.errors import EngineFailed, EngineUnavailable
+from core.interactions import measures
 from core.rules import Shadow
 from core.types import Arm, Finish, Interaction, Json, Subject, Version
 from serving.client import EngineClient
@@ -20,7 +21,6 @@ from serving.router import bucket
 
 PRIORITY = 10
 """Larger is later: the engine answers customers first, whose calls carry 0."""
-MEASUREMENT = ("purpose", "measurement")
 """The tag of calls that only measure."""
 ARMS = frozenset({Arm.CHAMPION, Arm.HOLDBACK})
 FINISHES = frozenset({Finish.STOP, Finish.LENGTH})
@@ -39,13 +39,12 @@ class Result(StrEnum):
 
 def is_sampled(call: Interaction, shadow: Version, share: float) -> bool:
     """Whether a call, as its row tells it, belongs to those that `shadow` answers too; the same in every process."""
-    name, value = MEASUREMENT
     return (
         call.arm in ARMS
         and call.finish in FINISHES
         and call.kind == "chat"
         and call.stored
-        and call.tags.get(name) != value
+        and not measures(call)
         and is_drawn(call.id, shadow, share)
     )
 

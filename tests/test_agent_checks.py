@@ -8,6 +8,7 @@ from fixtures_gateway import CHAMPION, Gateway, gateway
 from fixtures_loop import ask
 from sqlalchemy import insert
 
+from core import audit, states
 from core.ids import new_id
 from core.schema import checks as table
 from core.types import Check, Role, Verdict
@@ -70,3 +71,15 @@ def test_the_status_has_the_newest_check_of_each_stream(hone: Gateway) -> None:
 
 def test_checks_are_for_operators(hone: Gateway) -> None:
     assert [ask(hone, "GET", "/api/checks", role=role).status_code for role in Role] == [403, 403, 200]
+
+
+def test_an_operator_deals_with_alarms_and_says_why(hone: Gateway) -> None:
+    noted = ask(hone, "POST", "/api/checks/acknowledge", {"reason": "a fair was in town"})
+    assert noted.status_code == 200
+    with hone.parts.store.read() as conn:
+        kept = states.read(conn, states.ACKNOWLEDGED)
+        last = audit.page(conn, limit=1000).items[-1]
+    assert kept is not None and kept.updated_at == noted.json()["at"]
+    assert (last.action, last.body) == ("checks.acknowledge", {"reason": "a fair was in town"})
+    assert ask(hone, "POST", "/api/checks/acknowledge", {}).status_code == 400
+    assert ask(hone, "POST", "/api/checks/acknowledge", {"reason": "x"}, role=Role.REVIEWER).status_code == 403

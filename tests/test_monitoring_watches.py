@@ -18,7 +18,7 @@ from core.types import Arm, Role, Version
 from monitoring.arrivals import FAR_EVERY
 from monitoring.notices import Outbox
 from monitoring.policy import Policies, policies
-from monitoring.watches import ACKNOWLEDGED, Watches, all_streams
+from monitoring.watches import Watches, all_streams
 
 SETTINGS = {"drift": {"min_reference": 30, "min_share_reference": 40}, "calibration": {"min_labels": 30}}
 RULES = policies(config.parse(SETTINGS))
@@ -217,7 +217,7 @@ async def test_a_failed_run_deals_with_nothing_but_a_person_may(traffic: Traffic
     await watching.tick()
     assert standing(traffic, "thumbs")["alarm"]
     with traffic.store.write() as conn:
-        states.put(conn, ACKNOWLEDGED, {"actor": "key_ops"}, traffic.clock())
+        states.put(conn, states.ACKNOWLEDGED, {"actor": "key_ops"}, traffic.clock())
     await watching.tick()
     assert standing(traffic, "thumbs")["alarm"] is None
 

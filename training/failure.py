@@ -30,7 +30,7 @@ class Code(StrEnum):
 NEXT: Mapping[Code, str] = {
     Code.NAN_LOSS: "Start a run with a lower recipe.learning_rate; if that fails too, look at the rows of the dataset.",
     Code.OUT_OF_MEMORY: "Free memory, or start a run with a larger recipe.accumulation or a smaller recipe.max_length.",
-    Code.DISK_FULL: "Free space on the disk of the data folder; the run goes on from its last checkpoint.",
+    Code.DISK_FULL: "Free space on the disk of the data folder, then ask for the run again.",
     Code.NO_BASE: "Put the base model back to where it was, or set HONE_MODEL to where it is now.",
     Code.NO_ROWS: "Wait for more feedback, or loosen training.may_train.",
     Code.ONE_SIDED: "Wait until there are liked and disliked answers, or use the method sft.",

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from core import interactions, judgements
+from core.interactions import measures
 from core.judgements import stands
 from core.store import Store
+from core.twins import OVER
 from core.types import Arm, Feedback, Interaction
-from training.rows import MEASUREMENT, Reason
+from training.rows import Reason
 
 PAGE = 500
-OVER = "over"
-"""The tag of a preference: the id of the answer that the rated one is better than."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,11 @@ def bar(judged: Judged) -> Reason | None:
 
 
 def _bar_answer(answer: Interaction | None, preference: bool) -> Reason | None:
-    name, value = MEASUREMENT
     if answer is None:
         return Reason.UNKNOWN_ANSWER
     if not answer.stored:
         return Reason.NOT_STORED
-    if answer.tags.get(name) == value:
+    if measures(answer):
         return Reason.MEASUREMENT
     if answer.arm is Arm.SHADOW and not preference:
         return Reason.SHADOW

@@ -13,9 +13,6 @@ FEEDBACK = "feedback"
 OLDER = "older"
 """The source of rows that are replayed from judgements of an earlier time."""
 
-MEASUREMENT = ("purpose", "measurement")
-"""The tag of calls that only measure: they teach nothing."""
-
 
 class Method(StrEnum):
     """What kind of rows a training method takes."""

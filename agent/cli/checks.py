@@ -1,11 +1,11 @@
-"""List looks at drift and calibration."""
+"""List looks at drift and calibration; deal with alarms."""
 
 from typing import Annotated
 
 import typer
 
 from agent.cli.api_client import connect
-from agent.cli.terminal import AsJson, minute, say_json, say_table
+from agent.cli.terminal import AsJson, minute, say, say_json, say_table
 from core import config
 from core.types import Json, JsonObject, Role
 
@@ -30,6 +30,15 @@ def list_(
         say_json({"data": checks, "next": None})
     else:
         say_table(COLUMNS, [_row(check) for check in checks])
+
+
+@app.command()
+def acknowledge(
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the audit log.")], as_json: AsJson = False
+) -> None:
+    """Say that the alarms up to now are dealt with: what raised them is watched anew."""
+    noted = connect(config.caller(), Role.OPS).post("/api/checks/acknowledge", {"reason": reason})
+    say_json(noted) if as_json else say(f"Dealt with, all alarms up to {minute(noted['at'])}.")
 
 
 def _row(check: JsonObject) -> list[str]:

@@ -11,8 +11,8 @@ from agent.cli.customers import VERSION_HEADER, Row
 from agent.cli.openai_calls import translated
 from agent.demo.record import Share
 from core.errors import HoneError
+from core.interactions import MEASUREMENT
 from core.text import same_answer
-from serving.shadow import MEASUREMENT
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam

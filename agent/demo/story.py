@@ -5,6 +5,7 @@ Every step waits for what Hone itself says by its operations API; nothing is dec
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -22,7 +23,7 @@ from agent.demo.telling import Telling
 from agent.demo.town import BESIDE, BUSY, TRICKLE, Town
 from agent.loop_documents import ModelDetails, RunDetails, SuccessionDocument
 from agent.status_documents import StatusDocument
-from core.errors import Conflict, HoneError
+from core.errors import Conflict, HoneError, Unavailable
 from core.lifecycle import Stage
 from core.types import RunState
 
@@ -31,7 +32,7 @@ Words = Callable[[StatusDocument], str] | None
 
 LOOKING = 0.5
 """Seconds between two looks at what Hone says."""
-LIMITS = {Act.ORDINARY: 30.0, Act.SHIFT: 300.0, Act.TRAINING: 900.0, Act.GATE: 240.0, Act.SHADOW: 300.0, Act.AB: 480.0}
+LIMITS = {Act.ORDINARY: 30.0, Act.SHIFT: 300.0, Act.TRAINING: 1800.0, Act.GATE: 300.0, Act.SHADOW: 600.0, Act.AB: 600.0}
 """Seconds that an act may wait for Hone before the demo gives up."""
 REASON = "the evidence speaks for it"
 PROOFS = ((Act.GATE, Stage.CANDIDATE, TRICKLE), (Act.SHADOW, Stage.SHADOW, BESIDE), (Act.AB, Stage.AB, BUSY))
@@ -245,11 +246,13 @@ class Story:
         """Look until there is something; raises Stuck when the act's limit has passed."""
         act, began = self._telling.act, self._telling.now
         while True:
-            status = await self._cast.watching.status()
-            if words:
-                self._telling.say(words(status))
-            if (found := await what(status)) is not None:
-                return found
+            # A gateway that is being restarted is no reason to end; the limit is.
+            with suppress(Unavailable):
+                status = await self._cast.watching.status()
+                if words:
+                    self._telling.say(words(status))
+                if (found := await what(status)) is not None:
+                    return found
             if self._telling.now - began > self._limits[act]:
                 raise Stuck(f"{act} waited for {self._limits[act]:.0f} s: {self._record.scenes[-1].says}")
             await asyncio.sleep(self._looking)

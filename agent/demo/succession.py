@@ -13,7 +13,7 @@ from agent.demo.operations import Operations
 from agent.loop_documents import SuccessionDocument
 from agent.status_documents import StatusDocument
 from core.errors import HoneError
-from serving.shadow import MEASUREMENT
+from core.interactions import MEASUREMENT
 
 GATEWAY = "gateway"
 LIMIT = 15.0
