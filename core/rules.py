@@ -27,9 +27,9 @@ class Training(Section):
         "",
         description="JSONL of questions and good answers of the base, to be repeated; empty: hone-tiny's, else none.",
     )
-    replay_share: float = Field(0.5, ge=0, lt=1, description="Share of older good answers among the rows, at least.")
+    replay_share: float = Field(0.65, ge=0, le=0.95, description="Share of older good answers in what is learned.")
     replay_rows: int = Field(
-        2000, ge=0, description="Older good answers beside however few new rows, where there are so many."
+        5000, ge=0, description="Different older good answers that are repeated, where there are so many."
     )
     validation: float = Field(0.1, gt=0, lt=0.5, description="Share of the rows to tune by.")
     heldout: float = Field(0.15, gt=0, lt=0.5, description="Share of the rows that only judge the result.")

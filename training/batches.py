@@ -6,6 +6,8 @@ training goes on exactly where it was, and tokens and padding are known before t
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import count
 from random import Random
 
 SHELF = 16
@@ -32,23 +34,36 @@ class Plan:
         return 1 - sum(self.tokens) / sum(self.padded)
 
 
-def plan(lengths: Sequence[Sequence[int]], rows: int, parts: int, steps: int, seed: int) -> Plan:
-    """Batches for `steps` of `rows` rows in `parts` batches each; every row comes once before any comes twice.
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Which rows repeat older answers, and the share of all draws that they get."""
+
+    repeated: Sequence[bool]
+    share: float
+
+
+def plan(
+    lengths: Sequence[Sequence[int]], rows: int, parts: int, steps: int, seed: int, mixture: Mixture | None = None
+) -> Plan:
+    """Batches for `steps` of `rows` rows in `parts` batches each; of each kind every row comes once before any twice.
 
     `lengths` are the tokens of each row's sequences, of which all rows have equally many. With fewer rows than a batch
-    takes, rows repeat within it.
+    takes, rows repeat within it. Repeated answers get the share of a `mixture`, or that which they have if it is less:
+    they are there to be many, new lessons to be met often.
     """
-    batches = _batches([max(row) for row in lengths], rows // parts, Random(seed))
+    rng = Random(seed)
+    is_mixed = mixture and len(set(mixture.repeated)) == 2
+    stream = _mixed(mixture, rng) if mixture and is_mixed else _rounds(range(len(lengths)), rng)
+    batches = _batches([max(row) for row in lengths], rows // parts, stream, rng)
     chosen = [next(batches) for _ in range(steps * parts)]
     tokens = [sum(sum(lengths[row]) for row in batch) for batch in chosen]
     padded = [sum(len(lengths[row]) for row in batch) * max(max(lengths[row]) for row in batch) for batch in chosen]
     return Plan(chosen, tokens, padded)
 
 
-def _batches(lengths: Sequence[int], size: int, rng: Random) -> Iterator[list[int]]:
+def _batches(lengths: Sequence[int], size: int, stream: Iterator[int], rng: Random) -> Iterator[list[int]]:
     # A shelf beyond one round of all rows would put equal rows side by side into one batch.
     shelf = size * max(1, min(SHELF, len(lengths) // size))
-    stream = _rounds(len(lengths), rng)
     while True:
         taken = sorted((next(stream) for _ in range(shelf)), key=lambda row: lengths[row])
         batches = [taken[start : start + size] for start in range(0, shelf, size)]
@@ -56,6 +71,17 @@ def _batches(lengths: Sequence[int], size: int, rng: Random) -> Iterator[list[in
         yield from batches
 
 
-def _rounds(count: int, rng: Random) -> Iterator[int]:
+def _mixed(mixture: Mixture, rng: Random) -> Iterator[int]:
+    """New rows and repeated ones in turn, as the share says, each kind in rounds of its own."""
+    new = [row for row, repeated in enumerate(mixture.repeated) if not repeated]
+    old = [row for row, repeated in enumerate(mixture.repeated) if repeated]
+    share = min(Fraction(mixture.share).limit_denominator(1000), Fraction(len(old), len(mixture.repeated)))
+    lessons, repetitions = _rounds(new, rng), _rounds(old, rng)
+    for drawn in count(1):
+        due = int(drawn * share) > int((drawn - 1) * share)
+        yield next(repetitions if due else lessons)
+
+
+def _rounds(rows: Sequence[int], rng: Random) -> Iterator[int]:
     while True:
-        yield from rng.sample(range(count), count)
+        yield from rng.sample(rows, len(rows))

@@ -8,7 +8,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from training.fit import fit
 from training.order import Order
 from training.progress import Point, Progress, Stage
 from training.rendering import Rendered, Renderer
-from training.rows import Method, Part, Row
+from training.rows import FEEDBACK, Method, Part, Row
 
 LIBRARIES = ("torch", "transformers", "trl", "peft")
 
@@ -89,7 +89,7 @@ def learnable(ordered: Order, renderer: Renderer) -> Lessons:
         if max(rendered.lengths) > limit:
             left_out[Code.TOO_LONG] += 1
         else:
-            kept.append((row, rendered))
+            kept.append((row, replace(rendered, repeated=row.provenance.source != FEEDBACK)))
     learned = [rendered for row, rendered in kept if row.part is Part.TRAIN]
     _check(ordered, learned, left_out, limit)
     return Lessons([row for row, _ in kept], learned, [rendered for _, rendered in kept], left_out)

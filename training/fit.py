@@ -25,7 +25,7 @@ from transformers import (
 
 from core.types import JsonObject
 from training import checkpoints, dpo, kto, sft
-from training.batches import Plan, plan
+from training.batches import Mixture, Plan, plan
 from training.bell import Bell, Stopped
 from training.checkpoints import Checkpoint
 from training.failure import Code, RunFailed
@@ -76,7 +76,8 @@ def fit(
 
     Raises RunFailed at the first loss that is no number, and Stopped after `bell` rang.
     """
-    order = plan([row.lengths for row in rows], recipe.batch_rows, recipe.accumulation, recipe.steps, recipe.seed)
+    lengths, mixture = [row.lengths for row in rows], Mixture([row.repeated for row in rows], recipe.replay_share)
+    order = plan(lengths, recipe.batch_rows, recipe.accumulation, recipe.steps, recipe.seed, mixture)
     digest = tokens_digest(rows)
     start = checkpoints.newest(folder, digest)
     lessons = [rows[place] for place in order.rows]

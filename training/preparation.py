@@ -128,7 +128,8 @@ class Preparation:
         learned = [row.example for row in rows if row.part is Part.TRAIN]
         max_rank = self._settings.engine.max_lora_rank
         chosen = recipes.choose(method, admission.parameters(base), learned, max_rank)
-        recipe = recipes.override(chosen, run.recipe)
+        shared = {"replay_share": self._settings.training.replay_share}
+        recipe = recipes.override(chosen, {**shared, **run.recipe})
         admission.check_rank(recipe, max_rank)
         return recipe
 

@@ -57,6 +57,8 @@ class Recipe:
     """Steps."""
     recompute: bool
     """Whether activations are computed twice instead of kept: slower, in less memory."""
+    replay_share: float = 0.5
+    """Share of the draws that repeat older answers, where there are so many."""
     beta: float = 0.1
     """KTO and DPO: how much it costs to move away from the model before."""
     desirable_weight: float = 1.0
@@ -88,6 +90,7 @@ BOUNDS: Mapping[str, Bounds] = {
     "weight_decay": Bounds(0, 1),
     "seed": Bounds(0, 2**32 - 1),
     "checkpoint_every": Bounds(1, 1_000_000),
+    "replay_share": Bounds(0, 0.99),
     "beta": Bounds(0.001, 10),
     "desirable_weight": Bounds(0.001, 1000),
     "undesirable_weight": Bounds(0.001, 1000),
@@ -189,6 +192,7 @@ def from_json(found: JsonObject) -> Recipe:
         seed=whole["seed"],
         checkpoint_every=whole["checkpoint_every"],
         recompute=_flag("recompute", found["recompute"]),
+        replay_share=number["replay_share"],
         beta=number["beta"],
         desirable_weight=number["desirable_weight"],
         undesirable_weight=number["undesirable_weight"],

@@ -23,11 +23,15 @@ Ids = Sequence[int]
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A row as token ids: the prompt, and one answer to it (or for DPO the better and the worse one)."""
+    """A row as token ids: the prompt, and one answer to it (or for DPO the better and the worse one).
+
+    `repeated` says that it keeps an older answer alive, rather than teach a new one.
+    """
 
     prompt: Ids
     answers: tuple[Ids, ...]
     label: bool = True
+    repeated: bool = False
 
     @property
     def lengths(self) -> tuple[int, ...]:

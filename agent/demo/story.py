@@ -164,8 +164,7 @@ class Story:
             raise HoneError(f"Run {ended.id} is {ended.state}: {ended.error}")
         self._record.candidate = ended.model
         self._telling.mark(Sign.CANDIDATE, ended.model)
-        steps = f"{self._record.losses[-1].step} steps; " if self._record.losses else ""
-        self._telling.end(f"{steps}candidate {ended.model}")
+        self._telling.end(f"candidate {ended.model}")
         return ended.model
 
     async def _trained(self, run_id: str, _: StatusDocument) -> RunDetails | None:
