@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from agent import dossier, experiments_api
+from agent import dossier, experiments_api, runs_api
 from agent.loop_documents import CheckDocument, ExperimentDetails, RunDocument
 from agent.status_documents import ArmedDocument, CandidateDocument, HoldbackDocument, LoopDocument, NextRunDocument
 from core import approval, checks, states, versions
@@ -49,9 +49,7 @@ class Overview:
 
     def _run(self) -> RunDocument | None:
         run = self.runs.open()
-        if run is None:
-            return None
-        return RunDocument.model_validate(run)
+        return runs_api.document(run) if run else None
 
     def _trial(self, running: Mapping[ExperimentKind, Experiment]) -> ExperimentDetails | None:
         trial = running.get(ExperimentKind.AB)

@@ -1,6 +1,6 @@
 """/api/runs: training runs, asked for, watched and cancelled by operators. Knows not how a run is carried out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, get_args
 
 from fastapi import APIRouter
@@ -15,6 +15,7 @@ from core.runs import Runs
 from core.types import Run
 
 METHODS: tuple[str, ...] = get_args(Training.model_fields["method"].annotation)
+LOG = "log"
 BY_HAND = "by hand"
 FieldName = Annotated[str, Field(min_length=1, max_length=64)]
 FieldText = Annotated[str, Field(max_length=200)]
@@ -69,7 +70,7 @@ class RunRoutes:
     def show(self, run_id: str) -> RunDetails:
         """One run with its live progress and the end of its log."""
         run = self.runs.find(run_id)
-        log = run.progress.get("log")
+        log = run.progress.get(LOG)
         return RunDetails(**document(run).model_dump(), log=log if isinstance(log, list) else [])
 
     def cancel(self, run_id: str, caller: Caller, request: CancelRequest | None = None) -> RunDocument:
@@ -79,4 +80,6 @@ class RunRoutes:
 
 
 def document(run: Run) -> RunDocument:
-    return RunDocument.model_validate(run)
+    """A run without the end of its log, which is for those who look at it alone."""
+    told = {name: value for name, value in run.progress.items() if name != LOG}
+    return RunDocument.model_validate(replace(run, progress=told))

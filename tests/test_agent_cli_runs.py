@@ -13,6 +13,7 @@ from fixtures_gateway import CHALLENGER, CHAMPION, Gateway, gateway
 from fixtures_loop import MINUTE, ask, awaiting, compared, holder
 
 from agent.cli.run_board import progress_text
+from core.clock import HOUR
 from core.experiments import Experiments
 from core.runs import Runs
 from core.types import JsonObject, Role
@@ -130,9 +131,10 @@ def test_on_a_terminal_progress_is_drawn_in_place(running: Gateway) -> None:
 
 def test_the_end_of_the_log_is_shown(running: Gateway) -> None:
     run_id = started(running)
-    folder = running.parts.settings.data / "runs" / run_id
-    folder.mkdir(parents=True)
-    (folder / "trainer.log").write_text("loading\nloaded\n")
+    runs = Runs(running.parts.store)
+    claim = runs.claim("worker", HOUR)
+    assert claim is not None
+    runs.report(claim, HOUR, {"stage": "loading", "log": ["loading", "loaded"]})
     assert hone("runs", "show", run_id, **environ(running)).stdout.endswith("\n\nloading\nloaded\n")
 
 
