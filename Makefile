@@ -49,7 +49,7 @@ bench: setup ## speeds as ratios within one run
 	PYTHONPATH=tests $(BIN)/python tests/bench_gateway.py
 
 soak: setup ## the long versions of the tests
-	$(BIN)/pytest --soak -s tests/test_endurance.py $(ARGS)
+	$(BIN)/pytest --soak -s tests/test_endurance.py tests/test_demo_real.py $(ARGS)
 
 servers: ## programs that the suite starts: PostgreSQL, promtool
 	@deploy/servers.sh

@@ -6,6 +6,7 @@ from agent.demo.profile import profile
 from agent.demo.record import (
     Act,
     Batch,
+    Compared,
     Control,
     Look,
     Loss,
@@ -42,6 +43,12 @@ MOMENTS = (
     Moment(305.1, Sign.BACK, "to show that it takes a moment"),
     Moment(306.9, Sign.AGAIN, "a second rollback swaps back"),
 )
+COMPARED = (
+    Compared("held-out rows, offline", 117, 0.427, 0.341, 0.518),
+    Compared("shadow, by corrections", 132, 0.326, 0.216, 0.471),
+    Compared("shadow, old skills", 87, 0.0, -0.049, 0.049),
+    Compared("A/B test, by thumbs", 346, 0.331, 0.174, 0.489),
+)
 CONTROLS = (
     Control("candidate", "held-out rows", "advance", "better by +0.383 (+0.301 to +0.465) over 121 pairs"),
     Control("candidate", "old skills", "advance", "a loss beyond 0.05 is ruled out: +0.003 (-0.009 to +0.016)"),
@@ -62,6 +69,7 @@ def record(promoted: bool = True) -> Record:
     made.batches += [Batch(33 + second, 16, _right(33 + second)) for second in range(275)]
     made.losses += [Loss(step, 2.6 * exp(-step / 45) + 0.02) for step in range(5, 301, 5)]
     made.ab += [_look(239.0 + 2 * n, 70 + 12 * n) for n in range(24)]
+    made.compared += COMPARED
     made.controls += CONTROLS
     made.measured += [
         Measured("ordinary", Share(231, 230), Share(231, 229)),

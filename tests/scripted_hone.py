@@ -5,7 +5,7 @@ from typing import Any
 
 from fixtures_service import FakeService
 
-from agent.loop_documents import ModelDetails, PromotionDocument, RunDetails, SuccessionDocument
+from agent.loop_documents import ExperimentDetails, ModelDetails, PromotionDocument, RunDetails, SuccessionDocument
 from agent.status_documents import StatusDocument
 from core.errors import Conflict
 
@@ -22,7 +22,16 @@ GATES = [
 ]
 EVIDENCE = {
     "gates": GATES,
+    "offline": {"held_out": None},
     "shadow": {"references": {"units": 80, "mean": 0.3, "interval": {"low": 0.1, "high": 0.5}}},
+    "experiment": {
+        "primary": {
+            "comparison": {
+                **{"estimate": 0.4, "interval": {"low": 0.2, "high": 0.6}},
+                **{arm: {"measured": 45} for arm in ("champion", "challenger")},
+            }
+        }
+    },
 }
 
 
@@ -102,6 +111,12 @@ class ScriptedHone:
             }
         )
 
+    async def trial(self, version: str) -> ExperimentDetails | None:
+        if not any(word == "champion tiny-v1" for word in self.asked):
+            return None
+        looks = [look(self.looks - n) for n in range(4)]
+        return ExperimentDetails.model_validate({**trial(self.looks), "looks": looks})
+
     async def approve(self, version: str, digest: str, reason: str) -> PromotionDocument:
         if self.stale:
             raise Conflict("The evidence is void: the config changed.")
@@ -139,3 +154,9 @@ def trial(looks: int) -> dict[str, Any]:
         **{"state": "running", **ended, "metric": "thumbs", "arms": arms},
         **{"estimate": 0.3, "interval": {"low": 0.3 - 1 / looks, "high": 0.3 + 1 / looks}},
     }
+
+
+def look(subjects: int) -> dict[str, Any]:
+    sides = {name: {"measured": subjects} for name in ("champion", "challenger")}
+    comparison = {**sides, "estimate": 0.3, "interval": {"low": 0.3 - 1 / subjects, "high": 0.3 + 1 / subjects}}
+    return {"id": "l", "created_at": 1, "findings": {"primary": {"comparison": comparison}}}

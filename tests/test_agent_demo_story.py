@@ -102,9 +102,10 @@ async def test_the_training_and_the_looks_at_the_comparison_are_kept() -> None:
     record = await told(ScriptedHone(service()))
     assert [loss.step for loss in record.losses] == sorted({loss.step for loss in record.losses})
     assert len(record.losses) >= 2
-    assert record.ab
+    assert [look.subjects for look in record.ab] == sorted(look.subjects for look in record.ab)
+    assert len(record.ab) == 4
     assert all(look.low < look.estimate < look.high for look in record.ab)
-    assert [(look.subjects, look.estimate) for look in record.shadow] == [(80, 0.3)]
+    assert [(each.units, each.estimate) for each in record.compared] == [(80, 0.3), (90, 0.4)]
     assert [(c.stage, c.ruling) for c in record.controls] == [(s, "advance") for s in ("candidate", "shadow", "ab")]
     assert record.evidence_digest == DIGEST
 

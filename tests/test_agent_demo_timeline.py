@@ -74,10 +74,3 @@ def test_what_is_told_has_the_time_of_its_telling() -> None:
     telling.end("ready")
     assert (made.done, made.scenes[0].says) == (0.0, "ready")
     assert 0 < made.scenes[0].start < (made.scenes[0].end or 0) <= made.seconds
-
-
-def test_a_look_that_says_what_the_last_one_said_is_kept_once() -> None:
-    telling = Telling(Record("data", "rows.jsonl"), PlainTimeline())
-    for subjects in (60, 60, 72):
-        telling.compared(subjects, 0.3, 0.1, 0.5)
-    assert [look.subjects for look in telling.record.ab] == [60, 72]

@@ -1,16 +1,22 @@
 """What Hone's documents say, in the words and figures that a demo keeps of them. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from agent.demo.record import Control, Look
+from agent.demo.record import Compared, Control, Look
 from agent.loop_documents import CheckDocument, ExperimentDetails, ModelDetails, RunDocument
 from agent.status_documents import StatusDocument
+from core.clock import SECOND
 from core.types import Verdict
 
 DRIFT, THUMBS = "drift", "thumbs"
-COMPARISONS = ("references", "likelihood", "old_skills")
-"""What a shadow compares by, the most telling first."""
+COMPARISONS = (
+    ("held-out rows, offline", ("offline", "held_out")),
+    ("shadow, by corrections", ("shadow", "references")),
+    ("shadow, old skills", ("shadow", "old_skills")),
+    ("A/B test, by thumbs", ("experiment", "primary", "comparison")),
+)
+"""Where the candidate was compared with the champion, and where the frozen evidence says how it went."""
 
 
 def alarm(status: StatusDocument) -> CheckDocument | None:
@@ -80,6 +86,18 @@ def rated(trial: ExperimentDetails) -> int:
     return sum(arm.measured or 0 for arm in (trial.arms.champion, trial.arms.challenger))
 
 
+def looks(trial: ExperimentDetails, began_at: int) -> list[Look]:
+    """What the looks at an A/B said, the first one first; `began_at` is the demo's start in microseconds."""
+    found = ((look.created_at, look.findings["primary"]["comparison"]) for look in reversed(trial.looks))
+    return [_look(said, (at - began_at) / SECOND) for at, said in found if said["interval"] is not None]
+
+
+def _look(comparison: Mapping[str, Any], at: float) -> Look:
+    interval, arms = comparison["interval"], (comparison["champion"], comparison["challenger"])
+    subjects = sum(arm["measured"] for arm in arms)
+    return Look(at, subjects, comparison["estimate"], interval["low"], interval["high"])
+
+
 def controls(model: ModelDetails) -> Iterator[Control]:
     """What each control of each gate said: as it was frozen if it was, else as it was said last."""
     gate = model.gate or {}
@@ -98,15 +116,27 @@ def evidence_words(model: ModelDetails) -> Iterator[str]:
     yield f"Frozen under the digest {model.evidence_digest}; `hone models show {model.id}` has all of it."
 
 
-def shadow_look(model: ModelDetails, at: float) -> Look | None:
-    """How the candidate's mirrored answers compared with the champion's, in the end."""
-    shadow = (model.evidence or {}).get("shadow") or {}
-    for name in COMPARISONS:
-        found = shadow.get(name)
-        if isinstance(found, Mapping) and isinstance(found.get("interval"), Mapping):
+def comparisons(model: ModelDetails) -> Iterator[Compared]:
+    """How the candidate did beside the champion at each gate, as it was frozen."""
+    for where, path in COMPARISONS:
+        found = _dig(model.evidence, path)
+        if found and found.get("interval"):
+            estimate = found["mean"] if "mean" in found else found["estimate"]
             interval = found["interval"]
-            return Look(at, int(found["units"]), float(found["mean"]), float(interval["low"]), float(interval["high"]))
-    return None
+            yield Compared(where, _units(found), estimate, interval["low"], interval["high"])
+
+
+def _units(found: Mapping[str, Any]) -> int:
+    """Pairs, or subjects of both arms."""
+    if "units" in found:
+        return int(found["units"])
+    return sum(int(found[arm]["measured"]) for arm in ("champion", "challenger"))
+
+
+def _dig(values: Mapping[str, Any] | None, path: Sequence[str]) -> Mapping[str, Any] | None:
+    for name in path:
+        values = (values or {}).get(name)
+    return values
 
 
 def _number(values: Mapping[str, Any], name: str) -> float | None:

@@ -5,9 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.cli.api_client import ApiClient, segment
-from agent.loop_documents import ModelDetails, PromotionDocument, RunDetails, RunList, SuccessionDocument
+from agent.loop_documents import (
+    ExperimentDetails,
+    ExperimentList,
+    ModelDetails,
+    PromotionDocument,
+    RunDetails,
+    RunList,
+    SuccessionDocument,
+)
 from agent.status_documents import StatusDocument
-from core.types import JsonObject, Role
+from core.types import ExperimentKind, JsonObject, Role
 
 TIMEOUT = 20.0
 
@@ -31,6 +39,13 @@ class Operations:
 
     async def model(self, version: str) -> ModelDetails:
         return ModelDetails.model_validate(await self._get(f"/api/models/{segment(version)}"))
+
+    async def trial(self, version: str) -> ExperimentDetails | None:
+        """The last A/B in which a version was the challenger."""
+        listed = ExperimentList.model_validate(await self._get("/api/experiments?limit=20"))
+        own = (each.id for each in listed.data if each.kind is ExperimentKind.AB and each.challenger == version)
+        found = next(own, None)
+        return ExperimentDetails.model_validate(await self._get(f"/api/experiments/{found}")) if found else None
 
     async def approve(self, version: str, digest: str, reason: str) -> PromotionDocument:
         body: JsonObject = {"reason": reason, "evidence_digest": digest}

@@ -32,7 +32,7 @@ MAY_CHANGE = frozenset(
 """Cadences, least exposures, the ramp, and whose words train; nothing that makes a finding true or false."""
 LEAST_EXPOSURE = 30
 """Below it the tests do not hold their level."""
-SHARE_LEARNT = 0.75
+SHARE_LEARNT = 0.85
 """The part of the shift that must have been asked and corrected before a run starts."""
 REPEATED = 0.04
 """The part of all rows that may turn out to be too alike to teach anything."""

@@ -90,6 +90,17 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """How the candidate did beside the champion, in the end: the difference with its interval, over so many units."""
+
+    where: str
+    units: int
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Control:
     """What one control of a gate said, and why."""
 
@@ -139,7 +150,7 @@ class Record:
     moments: list[Moment] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
-    shadow: list[Look] = field(default_factory=list)
+    compared: list[Compared] = field(default_factory=list)
     ab: list[Look] = field(default_factory=list)
     controls: list[Control] = field(default_factory=list)
     measured: list[Measured] = field(default_factory=list)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from agent.demo import charts, page
-from agent.demo.charts import Bar, Mark, Point, Span
+from agent.demo import axes, charts, page
+from agent.demo.charts import Bar, Estimate, Mark, Point, Span
 from agent.demo.record import Act, Batch, Look, Measured, Moment, Record, Sign
 
-WINDOW = 6.0
-"""Seconds of customers behind each point of the curve of satisfaction."""
+WINDOW, LEAST = 3.0, 12
+"""Seconds and answers at least behind each point of the curve of satisfaction."""
 KINDS = {Sign.DRIFT: "alarm", Sign.PROMOTED: "good", Sign.BACK: "alarm", Sign.AGAIN: "good"}
 QUIET = (Act.STOP,)
 
@@ -23,7 +23,7 @@ def headline(record: Record) -> str:
         return f"Nothing was promoted: {record.ending or 'the demo ended before that'}."
     gains = [_gain(measured) for measured in reversed(record.measured) if measured.after is not None]
     return (
-        f"In {charts.duration(record.seconds)} Hone noticed new questions, retrained and replaced its own model: "
+        f"In {axes.duration(record.seconds)} Hone noticed new questions, retrained and replaced its own model: "
         f"{', '.join(gains) or 'its held-back questions were not asked'}."
     )
 
@@ -52,7 +52,7 @@ def _sections(record: Record) -> Iterator[str]:
 
 
 def _tiles(record: Record) -> Iterator[tuple[str, str]]:
-    yield charts.duration(record.seconds), "from nothing to the end"
+    yield axes.duration(record.seconds), "from nothing to the end"
     yield f"{record.asked:,}", "customers' questions answered"
     yield str(record.failed), "failed requests"
     if record.promotion_seconds is not None:
@@ -100,7 +100,7 @@ def _acts(record: Record) -> Iterator[str]:
     described = "; ".join(f"{row.label} from {row.start:.0f} s to {row.end:.0f} s" for row in rows)
     chart = charts.spans("The acts of the demo", described, rows)
     told = [
-        (str(scene.act), charts.duration((scene.end or record.seconds) - scene.start), scene.says)
+        (str(scene.act), axes.duration((scene.end or record.seconds) - scene.start), scene.says)
         for scene in record.scenes
     ]
     yield page.figure(chart)
@@ -113,26 +113,30 @@ def _satisfaction(record: Record) -> Iterator[str]:
         return
     yield page.heading("How content the customers were")
     yield page.paragraph(
-        f"Thumbs up among the answers of about {WINDOW:.0f} seconds. From the shift on customers also ask what nobody "
-        "taught the model."
+        f"Thumbs up among the answers of {WINDOW:.0f} seconds or more, {LEAST} at least. From the shift on customers "
+        "also ask what nobody taught the model."
     )
     marks = [Mark(moment.at, number, KINDS.get(moment.sign, "")) for number, moment in enumerate(record.moments, 1)]
     end = max(record.seconds, points[-1].x)
     chart = charts.curve(
-        "Thumbs up over time", _told(record.moments), charts.seconds(0.0, end), charts.shares(), points, marks
+        "Thumbs up over time", _told(record.moments), axes.seconds(0.0, end), axes.shares(), points, marks
     )
-    beside = page.numbered((f"{moment.sign}, {charts.duration(moment.at)}.", moment.says) for moment in record.moments)
+    beside = page.numbered((f"{moment.sign}, {axes.duration(moment.at)}.", moment.says) for moment in record.moments)
     numbers = page.table(("second", "thumbs up"), [(f"{p.x:.0f}", f"{p.y:.0%}") for p in points], "plain")
     yield page.figure(chart, numbers, beside)
 
 
-def windows(batches: Sequence[Batch], width: float = WINDOW) -> list[Point]:
-    """The share of right answers in each stretch of `width` seconds in which somebody asked."""
-    asked: dict[int, tuple[int, int]] = {}
+def windows(batches: Sequence[Batch], width: float = WINDOW, least: int = LEAST) -> list[Point]:
+    """The share of right answers in stretches of time that are `width` seconds long and hold `least` answers."""
+    points: list[Point] = []
+    start, asked, right = 0.0, 0, 0
     for batch in batches:
-        n, right = asked.get(int(batch.at // width), (0, 0))
-        asked[int(batch.at // width)] = n + batch.asked, right + batch.right
-    return [Point((slot + 0.5) * width, right / n) for slot, (n, right) in sorted(asked.items()) if n]
+        start = start if asked else batch.at
+        asked, right = asked + batch.asked, right + batch.right
+        if asked >= least and batch.at - start >= width:
+            points.append(Point((start + batch.at) / 2, right / asked))
+            asked = right = 0
+    return points
 
 
 def _told(moments: Sequence[Moment]) -> str:
@@ -144,7 +148,7 @@ def _training(record: Record) -> Iterator[str]:
     if len(losses) < 2:
         return
     yield page.heading("The training")
-    x, y = charts.counts(losses[-1].step), charts.around([loss.loss for loss in losses])
+    x, y = axes.counts(losses[-1].step), axes.around([loss.loss for loss in losses])
     described = (
         f"From {losses[0].loss:.3g} at step {losses[0].step} to {losses[-1].loss:.3g} at step {losses[-1].step}."
     )
@@ -154,28 +158,30 @@ def _training(record: Record) -> Iterator[str]:
 
 
 def _comparisons(record: Record) -> Iterator[str]:
-    stages = (
-        ("Beside the champion, unseen", "shadow", record.shadow, "the same calls, answered by both"),
-        ("Against the champion, on live customers", "A/B test", record.ab, "thumbs, each customer counted once"),
-    )
-    for title, stage, looks, what in stages:
-        if not looks:
-            continue
-        last = looks[-1]
-        yield page.heading(title)
+    rows = [Estimate(each.where, each.estimate, each.low, each.high) for each in record.compared]
+    if rows:
+        yield page.heading("Candidate minus champion")
         yield page.paragraph(
-            f"Candidate minus champion ({what}), with an interval that stays valid however often one looks: "
-            f"{_estimate(last)} after {last.subjects} subjects."
+            "Shares of right answers or of thumbs up, 0 being no difference. The intervals of shadow and A/B test stay "
+            "valid however often one looks; in the A/B test each customer counts once."
         )
-        if len(looks) > 1:
-            yield _looks(stage, looks)
+        described = "; ".join(f"{row.label} {row.value:+.3f}, {row.low:+.3f} to {row.high:+.3f}" for row in rows)
+        told = [
+            (each.where, str(each.units), f"{each.estimate:+.3f}", f"{each.low:+.3f} to {each.high:+.3f}")
+            for each in record.compared
+        ]
+        chart = charts.estimates("How much better the candidate is", described, rows)
+        yield page.figure(chart, page.table(("where", "pairs or subjects", "estimate", "interval"), told))
+    if len(record.ab) > 1:
+        yield page.heading("The looks at the A/B test")
+        yield _looks("A/B test", record.ab)
 
 
 def _looks(stage: str, looks: Sequence[Look]) -> str:
     points = [Point(look.at, look.estimate, look.low, look.high) for look in looks]
-    y = charts.around([value for look in looks for value in (look.low, look.high)])
+    y = axes.around([value for look in looks for value in (look.low, look.high)])
     described = "; ".join(f"at {look.at:.0f} s {_estimate(look)}" for look in (looks[0], looks[-1]))
-    x = charts.seconds(looks[0].at, looks[-1].at)
+    x = axes.seconds(looks[0].at, looks[-1].at)
     chart = charts.curve(f"Estimate and interval over the looks of the {stage}", described, x, y, points)
     rows = [(f"{k.at:.0f}", str(k.subjects), f"{k.estimate:+.3f}", f"{k.low:+.3f} to {k.high:+.3f}") for k in looks]
     return page.figure(chart, page.table(("second", "subjects", "estimate", "interval"), rows))

@@ -91,6 +91,7 @@ class Story:
         except Conflict as stuck:
             self._record.ending = stuck.message
             self._telling.end(stuck.message)
+        await self._look_back()
         await self._measure(Act.AFTER)
         if self._record.promoted:
             await self._return()
@@ -193,10 +194,7 @@ class Story:
         model = await self._cast.watching.model(version)
         if model.stage is not stage:
             return model
-        trial = status.experiment
-        self._telling.say(findings.trial_words(trial) if stage is Stage.AB else findings.gate_words(model))
-        if trial and trial.estimate is not None and trial.interval is not None:
-            self._telling.compared(findings.rated(trial), trial.estimate, trial.interval.low, trial.interval.high)
+        self._telling.say(findings.trial_words(status.experiment) if stage is Stage.AB else findings.gate_words(model))
         return None
 
     def _verdict(self, stage: Stage) -> str:
@@ -208,8 +206,7 @@ class Story:
         model = await self._cast.watching.model(version)
         self._record.controls = list(findings.controls(model))
         self._record.evidence_digest = model.evidence_digest or ""
-        if look := findings.shadow_look(model, self._telling.now):
-            self._record.shadow = [look]
+        self._record.compared = list(findings.comparisons(model))
         self._telling.say(f"{version} awaits a person's approval")
         self._telling.pause()
         if not self._cast.agree(model):
@@ -220,6 +217,12 @@ class Story:
         self._record.champion = change.champion
         self._telling.mark(Sign.PROMOTED, "by the demo's operator")
         self._telling.end(f"every gateway worker answers with {version} after {change.seconds:.2f} s")
+
+    async def _look_back(self) -> None:
+        """Keep every look at the A/B, if there was one."""
+        trial = await self._cast.watching.trial(self._record.candidate) if self._record.candidate else None
+        if trial:
+            self._record.ab = findings.looks(trial, self._telling.began_at)
 
     async def _return(self) -> None:
         """Back to the version before, and forward again: a second rollback swaps back."""

@@ -4,24 +4,31 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.demo.record import Act, Batch, Look, Loss, Moment, Record, Scene, Sign
+from agent.demo.record import Act, Batch, Loss, Moment, Record, Scene, Sign
 from agent.demo.timeline import Timeline
 from agent.demo.town import Served
+from core import clock
+from core.clock import SECOND
 
 
 class Telling:
     """The one who writes the record; every word is shown at once."""
 
-    def __init__(self, record: Record, timeline: Timeline, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, record: Record, timeline: Timeline, timer: Callable[[], float] = time.monotonic) -> None:
         self.record = record
         self._timeline = timeline
-        self._clock = clock
-        self._start = clock()
+        self._timer = timer
+        self._start = timer()
 
     @property
     def now(self) -> float:
         """Seconds since the demo began."""
-        return self._clock() - self._start
+        return self._timer() - self._start
+
+    @property
+    def began_at(self) -> int:
+        """When the demo began, in microseconds since the epoch."""
+        return clock.now() - round(self.now * SECOND)
 
     @property
     def act(self) -> Act:
@@ -63,16 +70,6 @@ class Telling:
         """The loss at a step, unless that step was told before."""
         if not self.record.losses or step > self.record.losses[-1].step:
             self.record.losses.append(Loss(step, loss))
-
-    def compared(self, subjects: int, estimate: float, low: float, high: float) -> None:
-        """A look at the A/B, unless it says what the one before said."""
-        look = Look(self.now, subjects, estimate, low, high)
-        if not self.record.ab or replace(self.record.ab[-1], at=look.at) != look:
-            self.record.ab.append(look)
-
-    def finish(self) -> None:
-        """Nothing more comes."""
-        self._show()
 
     def pause(self) -> None:
         """Leave the screen to a question."""

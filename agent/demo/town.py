@@ -10,22 +10,20 @@ import openai
 
 from agent.cli.customers import Customers, Customs, Row
 
-BATCH = 3
-"""Questions of each customer at a time in one batch."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How many ask at a time, and the seconds between two batches."""
+    """How many ask at a time, how many questions make a batch, and the seconds between two of those."""
 
     customers: int
+    batch: int
     pause: float = 0.0
 
 
-BUSY = Pace(8)
-BESIDE = Pace(4)
+BUSY = Pace(8, 24)
+BESIDE = Pace(3, 6, 0.4)
 """While a candidate answers the same questions too."""
-TRICKLE = Pace(1, 2.0)
+TRICKLE = Pace(1, 1, 2.0)
 """While the trainer needs the processors."""
 
 
@@ -48,7 +46,7 @@ class Town:
 
     async def play(self, rows: Sequence[Row], pace: Pace = BUSY) -> None:
         """Each row once."""
-        for batch in _batches(iter(rows), pace.customers * BATCH):
+        for batch in _batches(iter(rows), pace.batch):
             await self._serve(batch, pace)
 
     @asynccontextmanager
@@ -65,8 +63,7 @@ class Town:
             await asyncio.wait({task})
 
     async def _go_on(self, rows: Iterator[Row], pace: Pace, leaving: asyncio.Event) -> None:
-        size = pace.customers * (BATCH if not pace.pause else 1)
-        for batch in _batches(rows, size):
+        for batch in _batches(rows, pace.batch):
             if leaving.is_set():
                 return
             await self._serve(batch, pace)
