@@ -1,4 +1,4 @@
-"""Take out what people said, as training data in the form that TRL reads.
+"""Write what people said as training data, as TRL reads it.
 
 Local: it reads the ledger of the data folder, with or without a running Hone.
 """
