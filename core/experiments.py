@@ -134,7 +134,12 @@ class Experiments:
 
     def looks(self, experiment_id: str, limit: int = 100) -> Sequence[Look]:
         """The last looks at an experiment, newest first."""
-        query = select(looks).where(looks.c.experiment == experiment_id).order_by(looks.c.id.desc()).limit(limit)
+        query = (
+            select(looks)
+            .where(looks.c.experiment == experiment_id)
+            .order_by(looks.c.created_at.desc(), looks.c.id.desc())
+            .limit(limit)
+        )
         with self._store.read() as conn:
             return [Look(**row) for row in conn.execute(query).mappings()]
 

@@ -5,6 +5,7 @@ under a name of their own, so that each call is measured once. Knows nothing of 
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import exp
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, or_, select
 
 from core import interactions, plan, versions
 from core.clock import Clock, now
-from core.errors import EngineUnavailable
+from core.errors import EngineFailed, EngineUnavailable
 from core.ids import new_id
 from core.lifecycle import Stage
 from core.recent import Recent
@@ -32,6 +33,8 @@ from serving.scoring import Scorer
 SOURCE = "engine"
 REFUSED = 10_000
 """Calls that the engine would not score, remembered so that they are not asked again."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,24 @@ class Likelihoods:
         window, references = found
         for reference in references:
             try:
-                values = [await self._value(version, reference) for version in (window.champion, window.version)]
+                measured = await self._measure(window, reference)
             except EngineUnavailable:
                 return
-            measured = [value for value in values if value is not None]
-            if len(measured) < len(values):
+            if measured:
+                await asyncio.to_thread(self._keep, window, reference, measured)
+            else:
                 self._refused.put(reference.interaction, True)
-                continue
-            await asyncio.to_thread(self._keep, window, reference, measured)
+
+    async def _measure(self, window: Window, reference: Reference) -> Sequence[float]:
+        """Under the champion and the candidate; nothing where the engine will not say. Raises EngineUnavailable."""
+        try:
+            values = [await self._value(version, reference) for version in (window.champion, window.version)]
+        except EngineFailed as error:
+            # It may have broken down over this very call, so the others do not wait for it.
+            log.warning("%s", error.message, extra={"interaction": reference.interaction})
+            return ()
+        measured = [value for value in values if value is not None]
+        return measured if len(measured) == len(values) else ()
 
     async def _value(self, version: Version, reference: Reference) -> float | None:
         """The mean probability of a token, 0..1."""

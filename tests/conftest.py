@@ -1,6 +1,7 @@
 """What many tests share: a clock that stands still, a secret, and an empty ledger on each of the two databases."""
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,3 +115,11 @@ def start_writer(tmp_path: Path) -> Iterator[WriterFactory]:
     yield start
     for writer in running:
         writer.close()
+
+
+@pytest.fixture(autouse=True)
+def _keep_small_numbers() -> Iterator[None]:
+    """A training in this process flushes numbers near zero, which other tests count on."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)

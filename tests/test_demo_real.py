@@ -29,7 +29,12 @@ def begin(data: Path, *arguments: str) -> "subprocess.Popen[str]":
     inherited = {k: v for k, v in config.environment(config.Settings()).items() if not k.startswith("HONE_")}
     env = {**inherited, "HONE_DATA": str(data), "HONE_PORT": str(free_port())}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([HONE, "demo", *arguments], env=env, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
+    # Whoever runs the suite in the background has Ctrl-C ignored, and that is inherited.
+    return subprocess.Popen([HONE, "demo", *arguments], env=env, text=True, preexec_fn=_heed_ctrl_c, **pipes)  # type: ignore[call-overload,no-any-return]
+
+
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.timeout(LONGEST + 300)
@@ -76,12 +81,15 @@ def test_a_demo_ends_with_a_better_champion_that_goes_on(tmp_path: Path, soak: b
 
 def test_ctrl_c_at_the_start_leaves_nothing_running(tmp_path: Path) -> None:
     process = begin(tmp_path / "data", "--yes", "--json")
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "data" / "logs" / "serving.log").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=120)
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "data" / "logs" / "serving.log").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert (process.returncode, stdout) == (130, "")
     assert "stopped" in stderr
     assert running_on(tmp_path / "data") == []

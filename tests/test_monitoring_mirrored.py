@@ -8,7 +8,7 @@ import pytest
 from customers import BETTER, DUNNO, OLD, WORSE, Behaviour, World
 from sqlalchemy import insert
 
-from core.errors import EngineUnavailable
+from core.errors import EngineFailed, EngineUnavailable
 from core.lifecycle import Mover, Stage
 from core.schema import scores
 from core.settings import Settings
@@ -231,7 +231,8 @@ def test_calls_from_before_the_shadow_are_no_part_of_it(store: Store) -> None:
 
 
 class Certain:
-    """An engine that finds every answer as likely as the version's word; it refuses what is `strange`."""
+    """An engine that finds every answer as likely as the version's word; it refuses what is `strange`, and breaks down
+    over what is `poison`."""
 
     def __init__(self, **logs: float) -> None:
         self.logs, self.asked = logs, 0
@@ -240,27 +241,29 @@ class Certain:
         self.asked += 1
         if not self.logs:
             raise EngineUnavailable("not now")
+        if answer == "poison":
+            raise EngineFailed("500")
         return None if answer == "strange" else Scored(self.logs[version], None, 3)
 
 
 async def test_references_are_measured_under_both_versions_and_once(store: Store) -> None:
     world = shadowed(store)
-    liked, corrected, refused, plain = (pair(world, "old question 1", "Yes.") for _ in range(4))
+    broken, liked, corrected, refused, plain = (pair(world, "old question 1", "Yes.") for _ in range(5))
     words = [
         world.thumb(liked[0]),
         *(
             world.thumb(call, value=0.0, correction=text)
-            for call, text in ((corrected[0], "It is."), (refused[0], "strange"))
+            for call, text in ((broken[0], "poison"), (corrected[0], "It is."), (refused[0], "strange"))
         ),
     ]
-    keep(world, [liked, corrected, refused, plain], words)
+    keep(world, [broken, liked, corrected, refused, plain], words)
     settings = Settings.model_validate(world.settings)
     engine = Certain(v0=-1.0, v1=-0.5)
     job = Likelihoods(store, engine, settings)  # type: ignore[arg-type]
     await Likelihoods(store, Certain(), settings).tick()  # type: ignore[arg-type]
     for _ in range(3):
         await job.tick()
-    assert engine.asked == 6
+    assert engine.asked == 7
     found = read(world).likelihood
     assert found is not None and (found.units, found.better) == (2, 2)
     assert found.mean == pytest.approx(exp(-0.5) - exp(-1.0))

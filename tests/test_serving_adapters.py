@@ -87,7 +87,7 @@ def test_changes_lead_from_what_is_loaded_to_what_is_wanted() -> None:
 
 
 def gateway(revision: int, seen_at: int = 100, kind: str = "gateway") -> Worker:
-    return Worker("w", kind, "host", 1, 0, revision, (), seen_at)
+    return Worker("w", kind, "host", 1, 0, revision, seen_at=seen_at)
 
 
 PLAN = Plan(5, A, previous=B, split=Split("e", C, 0.5, "s"), holdback=Holdback(B, 0.1, "h"))
