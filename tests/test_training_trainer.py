@@ -118,7 +118,8 @@ def test_killed_and_stopped_it_goes_on_to_the_same_adapter(llama: Path, tmp_path
     for place in (broken, whole):
         ordered(place, llama, rows, recipe)
     for share, number, status in (
-        (0.25, signal.SIGTERM, STOPPED),
+        (0.1, signal.SIGTERM, STOPPED),
+        (0.25, signal.SIGKILL, -9),
         (0.5, signal.SIGKILL, -9),
         (0.75, signal.SIGKILL, -9),
     ):
