@@ -2,16 +2,13 @@
 
 import sys
 import time
-from contextlib import suppress
-from types import TracebackType
-from typing import Protocol, Self
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from agent.cli.instance import State, View
+from agent.cli.screen import Drawn, Lines, Screen
 from agent.cli.terminal import note, span
 from core.clock import SECOND, now
 
@@ -20,41 +17,18 @@ HEARTBEAT = 20.0
 STYLES = {State.RUNNING: "green", State.RESTARTING: "yellow", State.STOPPING: "yellow", State.STOPPED: "dim"}
 
 
-class Board(Protocol):
-    """Where the views of a Hone are shown, one after the other; a screen that went away is no reason to fail."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def show(self, view: View) -> None: ...
-
-    def pause(self) -> None:
-        """Leave the screen to others until the next view."""
-
-
-def board() -> Board:
+def board() -> Screen[View]:
     """The kind that fits where stderr goes."""
-    return LiveBoard() if sys.stderr.isatty() else PlainBoard()
+    return Drawn(drawing) if sys.stderr.isatty() else PlainBoard()
 
 
-class PlainBoard:
+class PlainBoard(Lines):
     """A line for each new phase and each process that changed, and now and then one while a phase lasts."""
 
     def __init__(self) -> None:
         self._phase = ""
         self._restarts: dict[str, int] = {}
         self._said = 0.0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def show(self, view: View) -> None:
         for process in view.processes:
@@ -65,36 +39,6 @@ class PlainBoard:
         if view.phase != self._phase or waiting:
             note(f"hone: {view.phase} ({span((now() - view.since) / SECOND)})")
             self._phase, self._said = view.phase, time.monotonic()
-
-    def pause(self) -> None:
-        return None
-
-
-class LiveBoard:
-    """A table that is drawn anew in place with each view."""
-
-    def __init__(self) -> None:
-        # Drawn by `show` alone: a thread that draws would be in the way of starting processes.
-        self._live = Live(console=Console(stderr=True), auto_refresh=False)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with suppress(OSError):
-            self._live.stop()
-
-    def show(self, view: View) -> None:
-        with suppress(OSError):
-            self._live.start()
-            self._live.update(drawing(view), refresh=True)
-
-    def pause(self) -> None:
-        with suppress(OSError):
-            self._live.update("")
-            self._live.stop()
 
 
 def drawing(view: View) -> Group:

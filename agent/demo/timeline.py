@@ -6,16 +6,13 @@ Both are drawn from the record alone, on stderr; the result is printed by others
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from types import TracebackType
-from typing import Protocol, Self
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from agent.cli.screen import Drawn, Lines, Screen
 from agent.cli.terminal import note, span
 from agent.demo.record import Act, Record, Scene
 
@@ -25,40 +22,20 @@ DONE, NOW, COMING = "\u2713", "\u25cf", " "
 BAR = 24
 
 
-class Timeline(Protocol):
-    """Where a record is shown as it grows; a screen that went away is no reason to fail."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def show(self, record: Record) -> None: ...
-
-    def pause(self) -> None:
-        """Leave the screen to others until the next `show`."""
+Timeline = Screen[Record]
 
 
 def timeline() -> Timeline:
     """The kind that fits where stderr goes."""
-    return LiveTimeline() if sys.stderr.isatty() else PlainTimeline()
+    return Drawn(drawing, stays=True) if sys.stderr.isatty() else PlainTimeline()
 
 
-class PlainTimeline:
+class PlainTimeline(Lines):
     """A line for each act that begins or ends and each moment, and now and then one while an act lasts."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
         self._said = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def show(self, record: Record) -> None:
         for line in lines(record):
@@ -67,9 +44,6 @@ class PlainTimeline:
                 self._say(line)
         if record.scenes and time.monotonic() - self._said > HEARTBEAT:
             self._say(f"{record.scenes[-1].act}: {record.scenes[-1].says}")
-
-    def pause(self) -> None:
-        return None
 
     def _say(self, line: str) -> None:
         note(f"hone: {line}")
@@ -82,32 +56,6 @@ def lines(record: Record) -> Iterator[str]:
     told += [(s.end, 0, f"{s.act}: {s.says} ({span(s.end - s.start)})") for s in record.scenes if s.end is not None]
     told += [(moment.at, 0, f"{moment.sign}: {moment.says}") for moment in record.moments]
     yield from (line for _, _, line in sorted(told, key=lambda each: each[:2]))
-
-
-class LiveTimeline:
-    """All acts, those to come too, drawn anew in place."""
-
-    def __init__(self) -> None:
-        # Drawn by `show` alone: a thread that draws would be in the way of starting processes.
-        self._live = Live(console=Console(stderr=True), auto_refresh=False)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with suppress(OSError):
-            self._live.stop()
-
-    def show(self, record: Record) -> None:
-        with suppress(OSError):
-            self._live.start()
-            self._live.update(drawing(record), refresh=True)
-
-    def pause(self) -> None:
-        with suppress(OSError):
-            self._live.stop()
 
 
 def drawing(record: Record) -> Group:
