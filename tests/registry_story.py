@@ -183,9 +183,10 @@ class Story:
         return True
 
 
-def await_approval(registry: Registry, version: Version) -> None:
-    """Bring a version that is a candidate to approval."""
-    registry.advance(version, Stage.SHADOW, mover=MONITORING, actor="test", reason="a test")
+def await_approval(registry: Registry, version: Version, *, shadowed: bool = False) -> None:
+    """Bring a version that is a candidate, or in shadow already, to approval."""
+    if not shadowed:
+        registry.advance(version, Stage.SHADOW, mover=MONITORING, actor="test", reason="a test")
     registry.advance(
         version,
         Stage.AWAITING_APPROVAL,

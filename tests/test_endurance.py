@@ -177,7 +177,7 @@ async def test_a_swap_under_load_fails_nobody_and_rows_name_who_answered(hone: R
     store = Store.open(hone.settings.database_url)
     registry = Registry(store)
     try:
-        rival = await asyncio.to_thread(put_rival_in_approval, hone, registry)
+        rival = await asyncio.to_thread(put_rival_in_shadow, hone, registry)
         async with session(hone, "ops") as http:
             expected = {v: await text_of(http, v) for v in (registry_plan(registry).champion, rival)}
             assert len(set(expected.values())) == 2
@@ -221,8 +221,8 @@ async def text_of(http: aiohttp.ClientSession, version: Version) -> str:
     raise AssertionError(f"{version} never answered: {body}")
 
 
-def put_rival_in_approval(hone: RunningHone, registry: Registry) -> Version:
-    """Register an adapter that changes every answer, and take it as far as monitoring may."""
+def put_rival_in_shadow(hone: RunningHone, registry: Registry) -> Version:
+    """Register an adapter that changes every answer, and have the engine load it."""
     settings, folder = hone.settings, hone.data / "rival"
     base = setup.resolve(settings)
     write_noise_adapter(base, folder)
@@ -242,14 +242,16 @@ def put_rival_in_approval(hone: RunningHone, registry: Registry) -> Version:
         ),
         "test",
     )
-    await_approval(registry, version)
+    registry.advance(version, Stage.SHADOW, mover=Mover.MONITORING, actor="test", reason="to be swapped in")
     return version
 
 
 def swap(registry: Registry, rival: Version, *, first: bool) -> None:
+    if not first:
+        registry.rollback(mover=Mover.OPERATOR, actor="test", reason="swap under load")
+        return
+    # At once: the conductor of this Hone sends back to shadow what awaits approval on evidence that is not its own.
+    await_approval(registry, rival, shadowed=True)
     frozen = registry.evidence(rival)
     assert frozen is not None
-    if first:
-        registry.promote(rival, Consent("test", "swap under load", frozen.digest))
-    else:
-        registry.rollback(mover=Mover.OPERATOR, actor="test", reason="swap under load")
+    registry.promote(rival, Consent("test", "swap under load", frozen.digest))
