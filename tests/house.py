@@ -4,6 +4,7 @@ Writes the annotated tree into README.md, the state diagram into ARCHITECTURE.md
 """
 
 import ast
+import gc
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +21,18 @@ def modules() -> Iterator[Path]:
         yield from sorted((ROOT / package).rglob("*.py"))
 
 
+def parse(path: Path) -> ast.Module:
+    """A source file as a tree; without the collector, whose work in between confuses CPython 3.11 (gh-106905)."""
+    gc.disable()
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"))
+    finally:
+        gc.enable()
+
+
 def summary(path: Path) -> str:
     """The first sentence of a module's docstring."""
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    text = ast.get_docstring(parse(path)) or ""
     first = re.split(r"(?<=[.;])\s", text.strip().replace("\n", " "), maxsplit=1)[0]
     return first.rstrip(".:;")
 

@@ -57,7 +57,7 @@ def test_a_file_fits_in_300_lines_and_says_what_it_is(path: Path) -> None:
 
 @pytest.mark.parametrize("path", list(house.modules()), ids=lambda p: str(p.relative_to(house.ROOT)))
 def test_a_function_fits_in_50_lines(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(house.parse(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             assert length <= MAX_FUNCTION, f"{node.name} has {length} lines"
@@ -106,7 +106,7 @@ def test_every_command_of_the_entry_points_exists() -> None:
     project = tomllib.loads((house.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for name, target in project["entry-points"]["hone.commands"].items():
         module, attribute = target.split(":")
-        tree = ast.parse((house.ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+        tree = house.parse(house.ROOT / f"{module.replace('.', '/')}.py")
         names = {getattr(node, "name", None) for node in tree.body}
         names |= {t.id for node in tree.body if isinstance(node, ast.Assign) for t in node.targets if hasattr(t, "id")}
         assert attribute in names, f"hone {name} points at {target}, which does not exist"
