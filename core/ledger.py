@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from core import conversation, ids, interactions, judgements
+from core import conversation, ids, interactions, judgements, scores
 from core.clock import Clock, now
 from core.errors import NotStored
 from core.interactions import InteractionFilter as InteractionFilter
@@ -18,7 +18,7 @@ from core.recent import Recent
 from core.schema import interactions as interaction_table
 from core.secret import Secret
 from core.store import Store
-from core.types import Arm, Feedback, Interaction, JsonObject, Subject, Version
+from core.types import Arm, Feedback, Interaction, JsonObject, Score, Subject, Version
 from core.writer import Kept, Row, Unit, Writer
 
 KNOWN_NODES = 50_000
@@ -122,6 +122,11 @@ class Ledger:
         with self._store.read() as conn:
             found = judgements.of_interaction(conn, interaction_id)
         return [f for f in found if actor in (None, f.actor) and (history or judgements.stands(f))]
+
+    def scores(self, interaction_id: str) -> Sequence[Score]:
+        """What was measured of an answer, oldest first."""
+        with self._store.read() as conn:
+            return scores.of_interaction(conn, interaction_id)
 
     def feedback_by_id(self, feedback_id: str) -> tuple[Feedback, str] | None:
         """A judgement and the digest of the request that made it. Raises Unavailable."""

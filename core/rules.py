@@ -79,8 +79,16 @@ class Drift(Section):
     run_length: float = Field(10_000, ge=600, description="Observations between two false alarms of a stream.")
     min_reference: int = Field(500, ge=30, description="Observations of a stream before it is watched.")
     min_share_reference: int = Field(200, ge=30, description="The same for shares such as that of thumbs up.")
-    max_reference: int = Field(2000, ge=30, description="Observations that a reference holds at most.")
+    max_reference: int = Field(5000, ge=30, description="Observations that a reference holds at most.")
     drop: float = Field(0.2, gt=0, lt=1, description="Fall of a share that is found soonest.")
+    cycle_hours: float = Field(
+        24, ge=0, description="The rhythm of traffic, 24 or 168: a reference spans whole ones; 0: there is none."
+    )
+    window: int = Field(500, ge=200, description="Turns of a window, after which what moved is explained.")
+    refusals: tuple[str, ...] = Field(
+        ("i do not know", "i don't know", "i cannot help", "i can't help", "as an ai"),
+        description="Words by which an answer says that it is none.",
+    )
 
 
 class Calibration(Section):
@@ -88,6 +96,12 @@ class Calibration(Section):
 
     run_length: float = Field(400, ge=20, description="Rated answers between two false alarms, at least.")
     min_labels: int = Field(100, ge=30, description="Rated answers before anything is said.")
+
+    confidence: Literal["logprob", "p_true", "consistency"] = Field(
+        "logprob", description="Where the confidence of an answer comes from; the rows name it."
+    )
+    samples: int = Field(5, ge=2, le=20, description="Answers that consistency compares with the one given.")
+    recalibrate: bool = Field(True, description="Fit a version's map anew when its confidence is off.")
 
 
 class Shadow(Section):
@@ -104,14 +118,20 @@ class Experiment(Section):
     rollout: Literal["ab", "review"] = Field(
         "ab", description="review: for few users, blind preferences of reviewers in the place of an A/B."
     )
-    metric: str = Field("thumbs", description="The feedback that decides, as a mean a subject.")
-    planned: int = Field(400, ge=60, description="Rated subjects that the test is sharpest for.")
+    metric: str = Field("thumbs", description="The feedback that decides, as ups less downs an answer.")
+    rule: Literal["anytime", "group_sequential"] = Field(
+        "anytime",
+        description="group_sequential: fewer subjects where `planned` is known; anytime: no number need be known.",
+    )
+    planned: int = Field(400, ge=60, description="Rated subjects that the test is sharpest for, or that it ends with.")
+    looks: int = Field(14, ge=1, le=50, description="Looks of group_sequential until `planned`.")
     minimum: int = Field(50, ge=30, description="Rated subjects an arm before anything is claimed.")
     guardrail_minimum: int = Field(30, ge=30, description="Subjects an arm before a guardrail speaks.")
     first_share: float = Field(0.1, gt=0, lt=1, description="The challenger's share in the small first step.")
     first_subjects: int = Field(30, ge=1, description="Subjects who meet the challenger in the first step.")
     share: float = Field(0.5, gt=0, lt=1, description="The challenger's share at the final split.")
     min_hours: float = Field(24, ge=0, description="Shortest time at the final split, so that day and night are in it.")
+    whole_weeks: bool = Field(False, description="Decide on whole weeks at the final split only.")
     conversations: Literal["move", "pin"] = Field(
         "move", description="pin: a conversation stays with the version that began it while that is loaded."
     )
@@ -128,6 +148,22 @@ class Gate(Section):
     max_failures: float = Field(0.02, ge=0, lt=1, description="Share of mirrored calls that may fail.")
     min_preferences: int = Field(30, ge=1, description="Blind preferences that stand in for an A/B under review.")
     max_length_ratio: float = Field(1.5, gt=1, description="How much longer answers may be offline, as a ratio.")
+
+
+class Judge(Section):
+    """A model that compares a candidate's answers with the champion's, in both orders."""
+
+    source: Literal["none", "auto", "provider", "reward"] = Field(
+        "auto",
+        description="provider: providers.judge; reward: learned from thumbs; auto: the provider if named, else reward.",
+    )
+    rubric: str = Field(
+        "Which answer helps the person more: right, complete, and no longer than needed?",
+        description="What a provider is told to judge by.",
+    )
+    pairs_per_tick: int = Field(10, ge=1, description="Most pairs that are judged in one look.")
+    min_labels: int = Field(200, ge=50, description="Thumbs that a learned judge needs.")
+    min_decisive: int = Field(100, ge=30, description="Pairs decided by both orders before anything is claimed.")
 
 
 class Approval(Section):

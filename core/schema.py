@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from core.columns import JsonText, time
 from core.columns import metadata as metadata
+from core.schema_loop import asks as asks
 from core.schema_loop import checks as checks
 from core.schema_loop import dataset_rows as dataset_rows
 from core.schema_loop import datasets as datasets
@@ -116,6 +117,7 @@ retractions = Table(
     Column("feedback", String(64), primary_key=True),
     time("created_at"),
     Column("key_id", String(40), nullable=False),
+    Index("retractions_created", "created_at"),
 )
 
 models = Table(

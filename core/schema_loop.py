@@ -150,3 +150,16 @@ dataset_rows = Table(
     Index("dataset_rows_interaction", "interaction"),
     Index("dataset_rows_feedback", "feedback"),
 )
+
+asks = Table(
+    "asks",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    time("created_at"),
+    Column("interaction", String(40), nullable=False),
+    Column("actor", String(64), nullable=False),  # the reviewer whose word on this answer was asked for
+    Column("propensity", Float, nullable=False),
+    Column("reason", String(32), nullable=False),
+    Index("asks_interaction", "interaction", "actor"),
+    Index("asks_actor", "actor", "id"),
+)

@@ -7,7 +7,19 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from core.rules import Approval, Calibration, Drift, Experiment, Gate, Monitoring, Notify, Shadow, Training, Triggers
+from core.rules import (
+    Approval,
+    Calibration,
+    Drift,
+    Experiment,
+    Gate,
+    Judge,
+    Monitoring,
+    Notify,
+    Shadow,
+    Training,
+    Triggers,
+)
 from core.section import Section
 
 BUILT_IN_MODEL = "hone-tiny"
@@ -97,6 +109,10 @@ class FeedbackNames(Section):
         description="Declared metrics by name; feedback under any other name is refused.",
     )
     max_text: int = Field(20000, ge=1, description="Longest comment or correction, in characters.")
+    ask: float = Field(
+        1.0, ge=0, le=1, description="Share of the answers whose rating is asked for; the header x-hone-ask says it."
+    )
+    ask_more: float = Field(1.0, ge=0, le=1, description="The share while ratings are worth most, as after an alarm.")
 
 
 class Provider(Section):
@@ -134,6 +150,7 @@ class Settings(Section):
     shadow: Shadow = Field(Shadow(), description="")
     experiment: Experiment = Field(Experiment(), description="")
     gate: Gate = Field(Gate(), description="")
+    judge: Judge = Field(Judge(), description="")
     approval: Approval = Field(Approval(), description="")
     notify: Notify = Field(Notify(), description="")
 

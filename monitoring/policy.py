@@ -20,6 +20,13 @@ class Rollout(StrEnum):
     REVIEW = "review"
 
 
+class Rule(StrEnum):
+    """When an A/B may end: at any look, or at a fixed number of looks until a planned number of rated subjects."""
+
+    ANYTIME = "anytime"
+    GROUP_SEQUENTIAL = "group_sequential"
+
+
 class Scale(StrEnum):
     """How a guardrail compares two arms: as a difference of means, or as a ratio of geometric means."""
 
@@ -56,15 +63,18 @@ That old skills are kept is shown offline and in shadow; few subjects happen to 
 @dataclass(frozen=True, slots=True)
 class ExperimentPolicy:
     """`alpha`, `ratio_alpha` and the floor of 30 subjects an arm belong to the tests' validity: no profile changes
-    them. `planned` subjects is where the interval is tightest (it stays valid everywhere); a plan off by a factor of
-    ten costs about a quarter more subjects.
+    them. `planned` subjects is where the anytime interval is tightest (it stays valid everywhere); a plan off by a
+    factor of ten costs about a quarter more subjects.
     """
 
     metric: str = "thumbs"
+    rule: Rule = Rule.ANYTIME
     alpha: float = 0.05
     planned: int = 400
+    """Rated subjects of both arms; under `group_sequential` the last look is there."""
+    looks: int = 14
     minimum: int = 50
-    """Subjects with an outcome that each arm needs before anything is claimed; 30 at least."""
+    """Rated subjects that each arm needs before anything is claimed; 30 at least."""
     ratio_alpha: float = 0.001
     """A broken split is a defect of the machinery: rare, so its alarm may almost never be false."""
     guardrails: Sequence[Guardrail] = GUARDRAILS
@@ -75,6 +85,8 @@ class ExperimentPolicy:
             raise ValueError(f"alpha lies between 0 and 1, not {self.alpha} and {self.ratio_alpha}")
         if min(self.minimum, self.guardrail_minimum) < 30:
             raise ValueError("each arm needs 30 subjects at least: below that the intervals do not hold their level")
+        if self.looks < 1:
+            raise ValueError(f"a group-sequential test has at least one look, not {self.looks}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +95,25 @@ class DriftPolicy:
 
     run_length: float = 10_000
     min_reference: int = 500
-    """Below it a reference says little about its own tails, and cycles of the day are not in it."""
+    """Below it a reference says little about its own tails."""
     min_share_reference: int = 200
     """Ratings are rarer than answers; the reference's own error is allowed for."""
-    max_reference: int = 2_000
+    max_reference: int = 5_000
     """More sharpens nothing, and the state is to stay small."""
     drop: float = 0.2
     """The fall of a share that the Bernoulli test is sharpest for; smaller ones are found later."""
+    cycle: int = 24 * HOUR
+    """The rhythm of the traffic, of which a reference holds a whole one: values are compared with those of the same
+    hour. 0: there is none."""
+
+    def family(self, streams: int) -> float:
+        """Observations between two false alarms of any of so many streams, at least, whatever their dependence.
+
+        Bonferroni's bound: their false alarms add up. Raises ValueError for less than one stream.
+        """
+        if streams < 1:
+            raise ValueError(f"a family has one stream at least, not {streams}")
+        return self.run_length / streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +127,17 @@ class CalibrationPolicy:
     min_labels: int = 100
     """Fewer labels than this say nothing about ten percent, either way."""
     bins: int = 15
+    source: str = "logprob"
+    """The name of the score that states the confidence of an answer."""
+    recalibrate: bool = True
+    """Whether an alarm makes a new map by itself; otherwise an operator must acknowledge it first."""
+    isotonic_from: int = 1_000
+    """Labels below which a map of free form learns noise."""
+    max_labels: int = 5_000
+    """The newest ones that are kept; more would sharpen nothing that matters."""
+    actor_share: float = 0.05
+    actor_votes: int = 5
+    """How much one actor may weigh: this share of all votes, or so many votes however few there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +183,20 @@ class GatePolicy:
     """Share of the mirrored calls that the candidate may fail."""
     min_preferences: int = 30
     """Blind paired preferences that stand in for an A/B under `review`."""
+    min_decisive: int = 100
+    """Pairs that a judge must have decided in both orders before it is heard."""
+    min_consistency: float = 0.6
+    first_pick: tuple[float, float] = (0.4, 0.6)
+    """A judge that names other winners when the answers change places, or that prefers a place, is not heard."""
+    min_traps: int = 30
+    max_fooled: float = 0.15
+    """Share of decoys beside liked answers that a judge may prefer, for certain."""
     ramp_subjects: int = 30
     """Subjects of the challenger in the small first step before the final split."""
     min_time: int = 24 * HOUR
     """Shortest A/B at the final split, so that day and night are in it."""
+    whole_weeks: bool = False
+    """Whether only subjects met in whole weeks at the final split decide, one week at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +219,26 @@ def policies(settings: Settings) -> Policies:
             "stream would ever be watched."
         )
     return Policies(
-        DriftPolicy(**drift.model_dump()),
-        CalibrationPolicy(calibration.run_length, calibration.min_labels),
+        DriftPolicy(
+            run_length=drift.run_length,
+            min_reference=drift.min_reference,
+            min_share_reference=drift.min_share_reference,
+            max_reference=drift.max_reference,
+            drop=drift.drop,
+            cycle=_hours(drift.cycle_hours),
+        ),
+        CalibrationPolicy(
+            run_length=calibration.run_length,
+            min_labels=calibration.min_labels,
+            source=calibration.confidence,
+            recalibrate=calibration.recalibrate,
+        ),
         _trigger_policy(settings),
         ExperimentPolicy(
             metric=settings.experiment.metric,
+            rule=Rule(settings.experiment.rule),
             planned=settings.experiment.planned,
+            looks=settings.experiment.looks,
             minimum=settings.experiment.minimum,
             guardrail_minimum=settings.experiment.guardrail_minimum,
         ),
@@ -217,8 +276,10 @@ def _gate_policy(settings: Settings) -> GatePolicy:
         min_coverage=gate.min_coverage,
         max_failures=gate.max_failures,
         min_preferences=gate.min_preferences,
+        min_decisive=settings.judge.min_decisive,
         ramp_subjects=experiment.first_subjects,
         min_time=_hours(experiment.min_hours),
+        whole_weeks=experiment.whole_weeks,
     )
 
 

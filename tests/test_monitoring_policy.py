@@ -43,7 +43,7 @@ def test_hours_become_microseconds_and_names_their_values() -> None:
     [
         ({"triggers": {"off_peak": [22, 24]}}, "between 0 and 23"),
         ({"triggers": {"off_peak": [22]}}, "a first and a last hour"),
-        ({"drift": {"min_reference": 3000}}, "no stream would ever be watched"),
+        ({"drift": {"min_reference": 6000}}, "no stream would ever be watched"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_by_name(settings: dict[str, object], says: str) -> None:
