@@ -1,26 +1,37 @@
 """The watches over real rows: what counts as a value, each once, alarms under lasting names, what is written down."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import select
-from traffic import Traffic
+from traffic import V0, Traffic
 from traffic import traffic as traffic
 
-from core import config, states
+from core import config, reports, states
 from core.lifecycle import Stage
 from core.rules import Notify
 from core.runs import Runs
 from core.schema import checks, notices
-from core.types import Arm, Role, Version
-from monitoring.arrivals import FAR_EVERY
+from core.types import Arm, Role, Subject, Version
+from monitoring.calibration import maps
+from monitoring.calibration.recalibration import Map, Temperature
+from monitoring.drift import numbers
+from monitoring.drift.arrivals import FAR_EVERY
+from monitoring.drift.streams import Observation
+from monitoring.drift.watched import Numbers
+from monitoring.drift.watches import Watches
+from monitoring.drift.watchlist import Falling, all_streams
 from monitoring.notices import Outbox
 from monitoring.policy import Policies, policies
-from monitoring.watches import Watches, all_streams
+from monitoring.scoring.sources import LOGPROB
 
-SETTINGS = {"drift": {"min_reference": 30, "min_share_reference": 40}, "calibration": {"min_labels": 30}}
+SETTINGS = {
+    "drift": {"min_reference": 30, "min_share_reference": 40, "cycle_hours": 0},
+    "calibration": {"min_labels": 30},
+}
 RULES = policies(config.parse(SETTINGS))
 TELLING = Notify(command=("cat",))
 
@@ -40,6 +51,19 @@ def seen(traffic: Traffic) -> int:
     """How many thumbs are in the watch."""
     watch = standing(traffic, "thumbs")["watch"]["watch"]
     return int(watch["seen"] + watch["tested"])
+
+
+def reference(traffic: Traffic, stream: str) -> list[float]:
+    """The values in the reference of a stream of numbers, sorted."""
+    watch = numbers.watch_of(standing(traffic, stream)["watch"])
+    return sorted(round(value, 6) for phase in watch.reference.phases for value in phase.values)
+
+
+def condition(traffic: Traffic) -> Mapping[str, Any]:
+    with traffic.store.read() as conn:
+        found = reports.condition(conn)
+    assert found is not None
+    return found
 
 
 def written(traffic: Traffic, stream: str) -> list[Any]:
@@ -62,7 +86,7 @@ async def test_a_fall_of_thumbs_alarms_once_under_one_name_and_tells_operators(t
     assert now["breached"].endswith("rated subjects were content, below 80%")
     last = written(traffic, "thumbs")[-1]
     assert (last.kind, last.verdict, last.version) == ("drift", "alarm", "v0")
-    assert last.details["action"].startswith("retrain")
+    assert last.details["action"] == "retrain"
     with traffic.store.read() as conn:
         (told,) = conn.execute(select(notices)).all()
     assert (told.kind, told.body["alarm"]) == ("drift", "thumbs:v0:1")
@@ -121,13 +145,13 @@ async def test_rows_that_come_late_are_taken_too(traffic: Traffic) -> None:
     for _ in range(FAR_EVERY):
         await watching.tick()
     assert seen(traffic) == 5
-    assert standing(traffic, "length")["watch"]["reference"] == [8.0] * 5
+    assert reference(traffic, "length") == [8.0] * 5
 
 
 async def test_a_history_longer_than_one_tick_takes_is_caught_up_with(
     traffic: Traffic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("monitoring.streams.AT_ONCE", 3)
+    monkeypatch.setattr("monitoring.drift.streams.AT_ONCE", 3)
     traffic.rated([True] * 8)
     watching, counts = watches(traffic), []
     for _ in range(4):
@@ -148,7 +172,7 @@ async def test_lengths_that_change_are_an_alarm_that_asks_for_nothing(traffic: T
     traffic.settle()
     await watching.tick()
     assert standing(traffic, "length")["alarm"]["id"] == "length:v0:1"
-    assert written(traffic, "length")[-1].details["action"].startswith("ignore")
+    assert written(traffic, "length")[-1].details["action"] == "ignore"
     assert standing(traffic, "thumbs")["alarm"] is None
 
 
@@ -162,8 +186,8 @@ async def test_scores_are_a_stream_of_their_own(traffic: Traffic) -> None:
     await watching.tick()
     traffic.score(asked[3], -0.1)
     await watching.tick()
-    assert standing(traffic, "logprob")["watch"]["reference"] == [-2.5, -1.5, -0.5, -0.1]
-    assert standing(traffic, "prompt")["watch"]["reference"] == [-3.0] * 3
+    assert reference(traffic, "logprob") == [-2.5, -1.5, -0.5, -0.1]
+    assert reference(traffic, "prompt") == [-3.0] * 3
 
 
 async def test_a_stream_that_says_nothing_new_is_written_down_once_a_minute_at_most(traffic: Traffic) -> None:
@@ -173,7 +197,7 @@ async def test_a_stream_that_says_nothing_new_is_written_down_once_a_minute_at_m
         await watching.tick()
         traffic.clock.advance(10)
     assert [row.verdict for row in written(traffic, "thumbs")] == ["warming"] * 4
-    assert [row.verdict for row in written(traffic, "logprob")] == ["warming"]
+    assert written(traffic, "logprob") == [], "a stream without a value says nothing"
     traffic.rated([True] * 20, "rest")
     await watching.tick()
     await watching.tick()
@@ -260,6 +284,9 @@ async def test_a_champion_that_comes_back_is_watched_from_its_return(traffic: Tr
 
 
 async def test_confidence_is_compared_with_the_thumb_on_the_same_answer(traffic: Traffic) -> None:
+    chart = Map(Temperature(1.0), LOGPROB, 100, 0, traffic.clock() - 1)
+    with traffic.store.write() as conn:
+        maps.put(conn, V0, chart)
     watching = watches(traffic)
     asked = [traffic.ask(f"s{number}") for number in range(60)]
     for row in asked:
@@ -278,6 +305,14 @@ async def test_confidence_is_compared_with_the_thumb_on_the_same_answer(traffic:
     assert now["watch"]["rated"] == now["watch"]["alarm"]
     last = written(traffic, "confidence")[-1]
     assert (last.kind, last.verdict, last.details["action"]) == ("calibration", "alarm", "recalibrate")
+    assert condition(traffic)["action"] == "recalibrate"
+    assert (condition(traffic)["traffic"]["state"], condition(traffic)["answers"]["state"]) == ("ok", "ok")
+    traffic.clock.advance(1)
+    with traffic.store.write() as conn:
+        maps.put(conn, V0, replace(chart, fitted_at=traffic.clock()))
+    await watching.tick()
+    anew = standing(traffic, "", kind="calibration/")
+    assert (anew["alarm"], anew["watch"]["rated"]) == (None, 0), "a new map deals with the alarm"
 
 
 async def test_without_anybody_to_tell_there_are_no_notices(traffic: Traffic) -> None:
@@ -294,3 +329,75 @@ async def test_before_the_first_start_there_is_nothing_to_watch(traffic: Traffic
     await watches(traffic).tick()
     with traffic.store.read() as conn:
         assert not states.under(conn, "drift/")
+
+
+async def test_each_alarm_says_what_to_do_and_why_and_how_often_it_is_false(traffic: Traffic) -> None:
+    watching = watches(traffic)
+    await alarmed(traffic, watching)
+    details = written(traffic, "thumbs")[-1].details
+    assert (details["action"], bool(details["reason"])) == ("retrain", True)
+    policy = RULES.drift
+    assert details["run_length"] == details["guaranteed"] == policy.run_length
+    assert details["streams"] == 2, "thumbs and length have values, nothing else has"
+    assert details["family"] == policy.family(2) == policy.run_length / 2
+    calm = written(traffic, "length")[-1].details
+    assert (calm["action"], calm["reason"]) == ("none", "")
+    assert calm["guaranteed"] < calm["run_length"], "what theory gives lies below what is simulated"
+
+
+async def test_the_two_states_are_told_apart(traffic: Traffic) -> None:
+    watching = watches(traffic)
+    await watching.tick()
+    assert condition(traffic)["traffic"] == {"state": "warming", "since": None, "streams": [], "says": "no values yet"}
+    traffic.rated([True] * 60)
+    await watching.tick()
+    now = condition(traffic)
+    assert (now["traffic"]["state"], now["answers"]["state"], now["action"]) == ("ok", "ok", "none")
+    changed = traffic.clock()
+    for _ in range(200):
+        traffic.ask(completion_tokens=200)
+    traffic.settle()
+    await watching.tick()
+    now = condition(traffic)
+    assert (now["traffic"]["state"], now["traffic"]["streams"]) == ("changed", ["length"])
+    assert now["traffic"]["since"] > changed
+    assert now["answers"]["state"] == "ok"
+    assert (now["action"], now["reason"].partition(":")[0]) == ("ignore", "length")
+    traffic.rated([False] * 40, "sad")
+    await watching.tick()
+    now = condition(traffic)
+    assert (now["traffic"]["state"], now["answers"]["state"]) == ("changed", "worse")
+    assert (now["action"], now["family_run_length"]) == ("retrain", RULES.drift.family(2))
+
+
+@pytest.mark.parametrize(("name", "fault"), [("refusal", 1.0), ("tool_error", 1.0), ("judge", 0.1)])
+async def test_faults_and_a_judge_say_that_answers_got_worse(traffic: Traffic, name: str, fault: float) -> None:
+    watching = watches(traffic)
+    for value, count in ((1 - fault, 60), (fault, 40)):
+        for row in [traffic.ask() for _ in range(count)]:
+            traffic.score(row, value, name)
+        traffic.settle()
+        await watching.tick()
+    assert condition(traffic)["answers"]["streams"] == [name]
+    assert standing(traffic, name)["alarm"]["id"] == f"{name}:v0:1"
+
+
+async def test_a_standing_of_another_release_is_begun_anew(traffic: Traffic) -> None:
+    traffic.rated([True] * 3)
+    with traffic.store.write() as conn:
+        states.put(conn, "drift/thumbs/v0", {"alarm": None, "cursor": traffic.clock()}, traffic.clock())
+    await watches(traffic).tick()
+    assert seen(traffic) == 3
+
+
+def marks(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[Observation]:
+    return [Observation(str(n), n, str(n), Subject(str(n)), float(value)) for n, value in enumerate(values)]
+
+
+def test_a_judge_that_likes_answers_better_is_no_alarm_and_a_fall_after_it_is() -> None:
+    rng = np.random.default_rng(3)
+    watched = Falling(RULES.drift, rng).after(marks(rng.normal(size=500)))
+    better = watched.after(marks(rng.normal(2, 1, 300)))
+    assert better.view().verdict == "ok"
+    assert Numbers(RULES.drift, rng, watched.watch).after(marks(rng.normal(2, 1, 300))).view().verdict == "alarm"
+    assert better.after(marks(rng.normal(-2, 1, 300))).view().verdict == "alarm"

@@ -8,20 +8,22 @@ from dataclasses import asdict, dataclass, replace
 
 from core.clock import SECOND
 from core.types import JsonObject, Verdict, Version
-from monitoring.streams import Observation
-from monitoring.trigger import Sign
-from monitoring.watched import View, Watched
+from monitoring.drift.streams import Observation
+from monitoring.drift.watched import View, Watched
+from monitoring.triggers.trigger import Sign
 
 PACE = 60 * SECOND
 """Time between two checks of a stream that say the same."""
-_PLAIN = ("alarms", "alarm_at", "verdict", "told", "told_at")
+_PLAIN = ("values", "alarms", "alarm_at", "verdict", "told", "told_at")
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`alarms` counts them from the start; `verdict`, `told` and `told_at` are what was last written down and when."""
+    """`values` and `alarms` count them from the start; `verdict`, `told` and `told_at` are what was last written down
+    and when."""
 
     watched: Watched
+    values: int = 0
     alarms: int = 0
     alarm: Sign | None = None
     alarm_at: int = 0
@@ -31,13 +33,15 @@ class Standing:
 
     def after(self, observed: Sequence[Observation], name: str, version: Version, now: int) -> "Standing":
         """The standing with these values, oldest first; a first alarm gets its name."""
-        watched = self.watched.after(observed)
-        found = watched.view()
+        if not observed:
+            return self
+        current = replace(self, watched=self.watched.after(observed), values=self.values + len(observed))
+        found = current.watched.view()
         if self.alarm or found.verdict is not Verdict.ALARM:
-            return replace(self, watched=watched)
+            return current
         number = self.alarms + 1
         alarm = Sign(f"{name}:{version}:{number}", f"{name}: {found.says}")
-        return replace(self, watched=watched, alarms=number, alarm=alarm, alarm_at=now)
+        return replace(current, alarms=number, alarm=alarm, alarm_at=now)
 
     def without_alarm(self) -> "Standing":
         """Watched anew: somebody has dealt with the alarm."""

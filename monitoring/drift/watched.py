@@ -1,6 +1,6 @@
-"""A watch together with its rules, in one form for all kinds: numbers, shares, confidences.
+"""A watch together with its rules, in one form for all kinds; here those of numbers.py and shares.py.
 
-Pure. The statistics are those of drift.py and calibration.py.
+Pure. Confidences are watched in confidences.py.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,12 @@ import numpy as np
 
 from core.stats import wilson
 from core.types import JsonObject, Subject, Verdict
-from monitoring import calibration, drift
-from monitoring.calibration import CalibrationWatch
-from monitoring.drift import ShareWatch, Watch
-from monitoring.policy import CalibrationPolicy, DriftPolicy
-from monitoring.streams import Observation
+from monitoring.drift import numbers, reference, shares
+from monitoring.drift.detection import Finding
+from monitoring.drift.numbers import Watch
+from monitoring.drift.shares import ShareWatch
+from monitoring.drift.streams import Observation
+from monitoring.policy import DriftPolicy
 
 RECENT, RECENT_LEAST = 100, 30
 """How many of the last rated subjects are compared with the reference at most, and at least."""
@@ -65,47 +66,54 @@ class Numbers:
     watch: Watch = field(default_factory=Watch)
 
     def after(self, observed: Sequence[Observation]) -> Self:
-        return replace(self, watch=drift.observe(self.watch, [o.value for o in observed], self.policy, self.rng))
+        values = [(o.value, o.at) for o in observed]
+        return replace(self, watch=numbers.observe(self.watch, values, self.policy, self.rng))
 
     def view(self) -> View:
-        found = drift.finding(self.watch, self.policy)
-        return _view(found)
+        return _view(numbers.finding(self.watch, self.policy))
 
     def breach(self) -> None:
         return None
 
     def anew(self) -> Self:
-        return replace(self, watch=drift.restarted(self.watch))
+        return replace(self, watch=numbers.restarted(self.watch))
 
     def empty(self) -> Self:
         return replace(self, watch=Watch())
 
     def to_json(self) -> JsonObject:
-        return drift.to_json(self.watch)
+        return numbers.to_json(self.watch)
 
     def stored(self, body: JsonObject) -> Self:
-        return replace(self, watch=drift.watch_of(body))
+        """A watch whose reference has other phases, since the settings changed, starts anew."""
+        watch = numbers.watch_of(body)
+        fits = len(watch.reference.phases) in (0, reference.phases(self.policy))
+        return replace(self, watch=watch) if fits else self.empty()
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """A stream of yes and no, of which yes is good; `recent` is what the last subjects said, each once."""
+    """A stream of yes and no, of which yes is good; `recent` is what the last subjects said, each once.
+
+    `falls` says in words what less of yes is: of a stream named after a fault, more of it.
+    """
 
     policy: DriftPolicy
     watch: ShareWatch = field(default_factory=ShareWatch)
     recent: Sequence[tuple[Subject, bool]] = ()
+    falls: str = "lower"
 
     def after(self, observed: Sequence[Observation]) -> Self:
-        watch = drift.observe_share(self.watch, [_good(o) for o in observed], self.policy)
+        watch = shares.observe(self.watch, [is_good(o) for o in observed], self.policy)
         said = dict(self.recent)
         for observation in observed:
             # A subject's newest word goes to the end.
             said.pop(observation.subject, None)
-            said[observation.subject] = _good(observation)
+            said[observation.subject] = is_good(observation)
         return replace(self, watch=watch, recent=tuple(said.items())[-RECENT:])
 
     def view(self) -> View:
-        return _view(drift.share_finding(self.watch, self.policy))
+        return _view(shares.finding(self.watch, self.policy, self.falls))
 
     def breach(self) -> str | None:
         """Whether the last subjects like clearly less than the reference less `drop`."""
@@ -118,56 +126,24 @@ class Shares:
         return f"{liked} of the last {n} rated subjects were content, below {bound:.0%}"
 
     def anew(self) -> Self:
-        return replace(self, watch=drift.restarted_share(self.watch))
+        return replace(self, watch=shares.restarted(self.watch))
 
     def empty(self) -> Self:
         return replace(self, watch=ShareWatch(), recent=())
 
     def to_json(self) -> JsonObject:
-        return {"watch": drift.to_json(self.watch), "recent": [[subject, good] for subject, good in self.recent]}
+        return {"watch": shares.to_json(self.watch), "recent": [[subject, good] for subject, good in self.recent]}
 
     def stored(self, body: JsonObject) -> Self:
         watch: JsonObject = body["watch"]  # type: ignore[assignment]
         pairs: Sequence[tuple[Subject, bool]] = body["recent"]  # type: ignore[assignment]
-        return replace(self, watch=drift.share_watch_of(watch), recent=tuple((s, good) for s, good in pairs))
+        return replace(self, watch=shares.watch_of(watch), recent=tuple((s, good) for s, good in pairs))
 
 
-@dataclass(frozen=True, slots=True)
-class Confidences:
-    """A stream of confidences, each with what was said of the answer."""
-
-    policy: CalibrationPolicy
-    watch: CalibrationWatch = field(default_factory=CalibrationWatch)
-
-    def after(self, observed: Sequence[Observation]) -> Self:
-        pairs = [(o.confidence, _good(o)) for o in observed if o.confidence is not None]
-        return replace(self, watch=calibration.observe(self.watch, pairs, self.policy))
-
-    def view(self) -> View:
-        found = calibration.finding(self.watch, self.policy)
-        theory: JsonObject = {"e_value": found.e_value, "run_length": self.policy.run_length}
-        return View(found.verdict, found.statistic, found.threshold, found.count, found.says, theory)
-
-    def breach(self) -> None:
-        return None
-
-    def anew(self) -> Self:
-        return self.empty()
-
-    def empty(self) -> Self:
-        return replace(self, watch=CalibrationWatch())
-
-    def to_json(self) -> JsonObject:
-        return calibration.to_json(self.watch)
-
-    def stored(self, body: JsonObject) -> Self:
-        return replace(self, watch=calibration.watch_of(body))
-
-
-def _view(found: drift.Finding) -> View:
+def _view(found: Finding) -> View:
     theory: JsonObject = {"guaranteed": found.guaranteed}
     return View(found.verdict, found.statistic, found.threshold, found.count, found.says, theory)
 
 
-def _good(observation: Observation) -> bool:
+def is_good(observation: Observation) -> bool:
     return observation.value >= 0.5
