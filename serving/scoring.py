@@ -1,15 +1,15 @@
-"""How probable a version finds an answer that was given: its log-probability a token, in one prefill, after the fact.
+"""How sure a version is of an answer that was given, after the fact: by probability, by word, or by saying it again.
 
-The prompt is tokenised by the engine as at serving time and the answer's text behind it, so the place where one ends
-and the other begins is known whatever the template does with finished turns. Users go first: these calls have a low
-priority. Knows nothing of where answers come from or what scores are for.
+For its log-probability, in one prefill, the prompt is tokenised by the engine as at serving time and the answer's text
+behind it, so the place where one ends and the other begins is known whatever the template does with finished turns.
+Users go first: these calls have a low priority. Knows nothing of where answers come from or what scores are for.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
-from typing import Any
+from math import exp, isfinite
+from typing import Any, TypeVar
 
 import orjson
 
@@ -17,12 +17,18 @@ from core.errors import EngineFailed, EngineUnavailable
 from core.types import Json, JsonObject, Version
 from serving.client import EngineClient
 
-TOKENS, COMPLETIONS = "/tokenize", "/v1/completions"
+TOKENS, COMPLETIONS, CHAT = "/tokenize", "/v1/completions", "/v1/chat/completions"
 PRIORITY = 20
 """Larger is later: behind users (0) and mirrored calls (10)."""
 PATIENCE = 60.0
 """Seconds after which an engine counts as not answering."""
 REQUEST_ID = "score"
+DOUBT = "Is the answer above correct? Reply with one word: True or False."
+WORDS = "True", "False"
+SLACK = 8
+"""Tokens by which the same answer may be longer when it is said again: other pieces of the same words, and its end."""
+
+Answered = TypeVar("Answered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +55,25 @@ class Scorer:
         None when there is nothing to score or the engine refuses: an unknown version, a prompt that the template does
         not take, more tokens than the model's context, numbers that are none. Raises EngineUnavailable, EngineFailed.
         """
-        try:
-            async with asyncio.timeout(PATIENCE):
-                return await self._score(version, messages, answer, tools)
-        except TimeoutError:
-            raise EngineUnavailable(f"The engine has not scored an answer in {PATIENCE:g} s.", retry_after=1) from None
+        return await _patiently(self._score(version, messages, answer, tools))
+
+    async def belief(
+        self, version: Version, messages: Sequence[JsonObject], answer: str, tools: Json = None
+    ) -> float | None:
+        """The probability, from 0 to 1, of the word True against False when `version` is asked if `answer` is correct.
+
+        Each word counts by its first token; asking costs one prefill. S. Kadavath et al., Language models (mostly) know
+        what they know, arXiv 2207.05221 (2022). None and errors as those of `score`.
+        """
+        return await _patiently(self._believed(version, messages, answer, tools))
+
+    async def again(
+        self, version: Version, messages: Sequence[JsonObject], answer: str, samples: int, tools: Json = None
+    ) -> Sequence[str]:
+        """What `version` says after `messages` at temperature 1, so many times, each cut a little behind the length of
+        `answer`: what is longer is another answer. Empty where `score` is None; errors as there.
+        """
+        return await _patiently(self._repeated(version, messages, answer, samples, tools))
 
     async def _score(self, version: Version, messages: Sequence[JsonObject], answer: str, tools: Json) -> Scored | None:
         given = {"tools": tools} if tools else {}
@@ -65,6 +85,34 @@ class Scorer:
         answered = await self._ask(COMPLETIONS, {"model": version, "prompt": [*prompt, *reply], **asked})
         found = answered["choices"][0].get("prompt_logprobs") if answered else None
         return scored(found, [*prompt, *reply], len(prompt)) if found else None
+
+    async def _believed(
+        self, version: Version, messages: Sequence[JsonObject], answer: str, tools: Json
+    ) -> float | None:
+        turns = [*messages, {"role": "assistant", "content": answer}, {"role": "user", "content": DOUBT}]
+        given = {"tools": tools} if tools else {}
+        prompt = await self._tokens({"model": version, "messages": turns, "add_generation_prompt": True, **given})
+        words = [await self._tokens({"model": version, "prompt": word, "add_special_tokens": False}) for word in WORDS]
+        if not answer or not prompt or not all(words):
+            return None
+        firsts = [word[0] for word in words]
+        asked = {"max_tokens": 1, "temperature": 0, "priority": PRIORITY, "return_tokens_as_token_ids": True}
+        wanted = {"logprobs": len(firsts), "logprob_token_ids": firsts}
+        answered = await self._ask(COMPLETIONS, {"model": version, "prompt": prompt, **asked, **wanted})
+        found = answered["choices"][0].get("logprobs") if answered else None
+        return believed(found["top_logprobs"][0], firsts) if found else None
+
+    async def _repeated(
+        self, version: Version, messages: Sequence[JsonObject], answer: str, samples: int, tools: Json
+    ) -> Sequence[str]:
+        reply = await self._tokens({"model": version, "prompt": answer, "add_special_tokens": False})
+        if not reply:
+            return ()
+        asked = {"n": samples, "temperature": 1, "max_tokens": len(reply) + SLACK, "priority": PRIORITY}
+        given = {"tools": tools} if tools else {}
+        answered = await self._ask(CHAT, {"model": version, "messages": messages, **asked, **given})
+        choices: Sequence[Mapping[str, Any]] = answered["choices"] if answered else ()
+        return [choice["message"].get("content") or "" for choice in choices]
 
     async def _tokens(self, body: Mapping[str, Any]) -> Sequence[int]:
         answered = await self._ask(TOKENS, body)
@@ -80,6 +128,27 @@ class Scorer:
             raise EngineFailed(f"The engine failed to score an answer: {upstream.status} {words}")
         answered: Mapping[str, Any] | None = orjson.loads(content) if upstream.status == 200 else None
         return answered
+
+
+async def _patiently(work: Awaitable[Answered]) -> Answered:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await work
+    except TimeoutError:
+        raise EngineUnavailable(f"The engine has not scored an answer in {PATIENCE:g} s.", retry_after=1) from None
+
+
+def believed(found: Mapping[str, float | None], tokens: Sequence[int]) -> float | None:
+    """The share of the first of two tokens in their probability; `found` has vLLM's log-probabilities by token.
+
+    None where both begin alike, or a number is missing or none.
+    """
+    values = [found.get(f"token_id:{token}") for token in tokens]
+    numbers = [value for value in values if value is not None and isfinite(value)]
+    if len(numbers) < 2 or tokens[0] == tokens[1]:
+        return None
+    gap = numbers[1] - numbers[0]
+    return 1 / (1 + exp(gap)) if gap < 0 else exp(-gap) / (1 + exp(-gap))
 
 
 def scored(

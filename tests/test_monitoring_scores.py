@@ -1,6 +1,6 @@
 """Scores: the sample that everybody would draw, each answer once, later when the engine is away, none where none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,11 @@ from core.errors import EngineFailed, EngineUnavailable
 from core.rules import Monitoring
 from core.schema import scores
 from core.store import Store
-from core.types import Arm, Finish, JsonObject, Version
-from monitoring.arrivals import FAR_EVERY, LOOK_BACK
-from monitoring.scores import Scores, sampled
+from core.types import Arm, Finish, Interaction, JsonObject, Version
+from monitoring.drift.arrivals import FAR_EVERY, LOOK_BACK
+from monitoring.drift.replies import Replies
+from monitoring.scoring.scores import Scores, sampled
+from monitoring.scoring.sources import Likelihood, Source
 from serving.client import EngineClient
 from serving.scoring import Scored, Scorer
 
@@ -44,13 +46,41 @@ class Engine(Scorer):
         return Scored(-0.25, -2.0, 3)
 
 
+@dataclass
+class Opinion:
+    """A source of its own, which says what it is told to by the answer's text."""
+
+    values: dict[str, Mapping[str, float] | Exception]
+    name: str = "opinion"
+    asked: list[str] = field(default_factory=list)
+
+    async def of(self, answer: Interaction) -> Mapping[str, float]:
+        text = str((answer.reply or {})["content"])
+        self.asked.append(text)
+        found = self.values[text]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
 @pytest.fixture
 def engine() -> Engine:
     return Engine()
 
 
-def job(traffic: Traffic, engine: Engine, share: float = 1.0, limit: int = 1000) -> Scores:
-    return Scores(traffic.store, engine, Monitoring(score_share=share, scores_per_tick=limit), traffic.clock)
+def job(
+    traffic: Traffic, engine: Engine, share: float = 1.0, limit: int = 1000, others: Sequence[Source] = ()
+) -> Scores:
+    settings = Monitoring(score_share=share, scores_per_tick=limit)
+    return Scores(traffic.store, [Likelihood(engine), *others], settings, traffic.clock)
+
+
+def counts(store: Store) -> dict[str, tuple[int, int]]:
+    with store.read() as conn:
+        state = states.read(conn, "scores")
+    assert state is not None
+    found: Mapping[str, Mapping[str, int]] = state.body["counts"]  # type: ignore[assignment]
+    return {name: (count["scored"], count["refused"]) for name, count in found.items()}
 
 
 def rows(store: Store, name: str = "logprob") -> list[str]:
@@ -68,8 +98,8 @@ async def test_an_answer_gets_its_scores_once_with_source_and_version(traffic: T
     with traffic.store.read() as conn:
         found = conn.execute(select(scores).order_by(scores.c.name)).all()
     assert [(row.interaction, row.version, row.source, row.name, row.value) for row in found] == [
-        (asked.id, V0, "engine", "logprob", -0.25),
-        (asked.id, V0, "engine", "prompt", -2.0),
+        (asked.id, V0, "likelihood", "logprob", -0.25),
+        (asked.id, V0, "likelihood", "prompt", -2.0),
     ]
     assert len(engine.asked) == 1
 
@@ -93,6 +123,15 @@ async def test_only_finished_stored_answers_that_somebody_saw_are_scored(traffic
     assert rows(traffic.store)[:3] == [row.id for row in good]
     assert len(rows(traffic.store)) == 4
     assert [version for version, _ in engine.asked] == ["v0", "v0", "v1", "v0"]
+
+
+async def test_an_answer_that_calls_tools_is_measured_by_what_understands_it(traffic: Traffic, engine: Engine) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "no_such_tool", "arguments": "{}"}}
+    reply: JsonObject = {"role": "assistant", "content": None, "tool_calls": [call]}
+    asked = traffic.ask(reply=reply, finish=Finish.TOOL_CALLS)
+    traffic.settle()
+    await job(traffic, engine, others=[Replies([])]).tick()
+    assert (rows(traffic.store, "tool_error"), rows(traffic.store), engine.asked) == ([asked.id], [], [])
 
 
 async def test_the_sample_is_a_share_and_the_same_whoever_looks(traffic: Traffic, engine: Engine) -> None:
@@ -154,10 +193,41 @@ async def test_an_answer_that_cannot_be_scored_keeps_no_other_back(traffic: Traf
     await scoring.tick()
     assert rows(traffic.store) == [last.id]
     assert len(engine.asked) == 3, "what has no score is not asked for again"
+    assert counts(traffic.store) == {"likelihood": (1, 2)}
+
+
+async def test_each_source_is_asked_once_and_its_rows_bear_its_name(traffic: Traffic, engine: Engine) -> None:
+    opinion = Opinion({"good": {"taste": 0.9, "tone": 0.1}, "silent": {}, "broken": EngineFailed("500")})
+    engine.trouble = {"good": None}
+    asked = [traffic.ask(reply={"role": "assistant", "content": text}) for text in ("good", "silent", "broken")]
+    traffic.settle()
+    scoring = job(traffic, engine, others=[opinion])
+    for _ in range(2):
+        await scoring.tick()
     with traffic.store.read() as conn:
-        state = states.read(conn, "scores")
-    assert state is not None
-    assert (state.body["scored"], state.body["refused"]) == (1, 2)
+        found = {(row.interaction, row.name): (row.source, row.value) for row in conn.execute(select(scores))}
+    assert found == {
+        (asked[0].id, "taste"): ("opinion", 0.9),
+        (asked[0].id, "tone"): ("opinion", 0.1),
+        **{(row.id, "logprob"): ("likelihood", -0.25) for row in asked[1:]},
+        **{(row.id, "prompt"): ("likelihood", -2.0) for row in asked[1:]},
+    }
+    assert opinion.asked == ["good", "silent", "broken"]
+    await job(traffic, engine, others=[opinion]).tick()  # a new leader goes on counting
+    assert counts(traffic.store) == {"likelihood": (2, 1), "opinion": (1, 2)}
+
+
+async def test_an_answer_waits_whole_for_the_source_that_is_away(traffic: Traffic, engine: Engine) -> None:
+    opinion = Opinion({"ok": EngineUnavailable("away")})
+    asked = traffic.ask(reply={"role": "assistant", "content": "ok"})
+    traffic.settle()
+    scoring = job(traffic, engine, others=[opinion])
+    with pytest.raises(EngineUnavailable):
+        await scoring.tick()
+    assert rows(traffic.store) == []
+    opinion.values = {"ok": {"taste": 1.0}}
+    await scoring.tick()
+    assert rows(traffic.store) == rows(traffic.store, "taste") == [asked.id]
 
 
 async def test_a_row_that_comes_late_is_scored_and_one_that_comes_too_late_is_not(

@@ -1,13 +1,14 @@
-"""Scores: how probable the version that gave an answer finds it, for a sample of the answers, taken after the fact.
+"""Scores: what each source says of an answer, for a sample of the answers, taken after the fact.
 
 Whether an answer is in the sample depends on its id alone. While the engine does not answer, scores wait; an answer
-that it refuses has none. Knows neither what is normal nor what follows.
+that a source refuses has none of it. Knows neither what a score means nor what follows.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import cast
 
 from sqlalchemy import Connection, Select, select
 
@@ -19,14 +20,13 @@ from core.rules import Monitoring
 from core.schema import interactions as answers
 from core.schema import scores
 from core.store import Store, insert_new
-from core.types import Arm, Finish, Interaction, Score, Subject, Version
-from monitoring.arrivals import LOOK_BACK, Arrivals, id_behind, time_of
+from core.types import Arm, Finish, Interaction, Json, Score, Subject
+from monitoring.drift.arrivals import LOOK_BACK, Arrivals, id_behind, time_of
+from monitoring.scoring.sources import LOGPROB as LOGPROB
+from monitoring.scoring.sources import PROMPT as PROMPT
+from monitoring.scoring.sources import Source, text
 from serving.router import bucket
-from serving.scoring import Scorer
 
-SOURCE = "engine"
-LOGPROB, PROMPT = "logprob", "prompt"
-"""Names of scores: mean log-probability a token of the answer, and of the prompt before it."""
 STATE = "scores"
 SALT = "score"
 AT_ONCE = 2000
@@ -40,6 +40,11 @@ def sampled(interaction_id: str, share: float) -> bool:
     return bucket(SALT, Subject(interaction_id)) < share
 
 
+def row_id(answer: str, name: str) -> str:
+    """The id of a score, the same whenever it is made: a tick that is done again writes nothing twice."""
+    return f"{answer}-{name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """An answer that was looked through: with its text when it is to be scored."""
@@ -48,17 +53,25 @@ class Sample:
     answer: Interaction | None = None
 
 
+@dataclass(slots=True)
+class Count:
+    """How many answers a source gave a score, and how many none."""
+
+    scored: int = 0
+    refused: int = 0
+
+
 class Scores:
     """The job that scores. Make a new one for each leader: it remembers what it took."""
 
-    def __init__(self, store: Store, scorer: Scorer, settings: Monitoring, clock: Clock = now) -> None:
+    def __init__(self, store: Store, sources: Sequence[Source], settings: Monitoring, clock: Clock = now) -> None:
         self._store = store
-        self._scorer = scorer
+        self._sources = sources
         self._share = settings.score_share
         self._limit = settings.scores_per_tick
         self._clock = clock
         self._arrivals: Arrivals | None = None
-        self._scored = self._refused = 0
+        self._counts: dict[str, Count] = {}
 
     async def tick(self) -> None:
         """Score what is new, oldest first, up to `scores_per_tick`. Raises EngineUnavailable; the rest then waits."""
@@ -91,30 +104,24 @@ class Scores:
         state = states.read(conn, STATE)
         if state is None:
             return Arrivals(self._clock() - LOOK_BACK)
-        self._scored, self._refused = int(str(state.body["scored"])), int(str(state.body["refused"]))
+        counts = cast(Mapping[str, Mapping[str, int]], state.body.get("counts", {}))
+        self._counts = {name: Count(**count) for name, count in counts.items()}
         return Arrivals(int(str(state.body["cursor"])))
 
     async def _score(self, answer: Interaction) -> Sequence[Score]:
-        """The rows about one answer; none when it cannot be scored."""
-        reply = answer.reply or {}
-        text, version = reply.get("content"), answer.served
-        if not isinstance(text, str) or reply.get("tool_calls") or version is None:
+        """The rows about one answer; none when it cannot be scored. Raises EngineUnavailable."""
+        if answer.served is None or not (text(answer) or (answer.reply or {}).get("tool_calls")):
             return ()
-        try:
-            found = await self._scorer.score(version, answer.messages, text, answer.params.get("tools"))
-        except EngineFailed as error:
-            log.warning("%s", error.message, extra={"interaction": answer.id})
-            found = None
-        if found is None:
-            self._refused += 1
-            return ()
-        self._scored += 1
-        values = {LOGPROB: found.answer, PROMPT: found.prompt}
-        return [self._row(answer.id, version, name, value) for name, value in values.items() if value is not None]
-
-    def _row(self, answer: str, version: Version, name: str, value: float) -> Score:
-        # The same id whenever it is made, so that a tick that is done again writes nothing twice.
-        return Score(f"{answer}-{name}", self._clock(), answer, version, SOURCE, name, value)
+        found = [(source.name, await _values(source, answer)) for source in self._sources]
+        for name, values in found:
+            count = self._counts.setdefault(name, Count())
+            count.scored, count.refused = count.scored + bool(values), count.refused + (not values)
+        at, version = self._clock(), answer.served
+        return [
+            Score(row_id(answer.id, name), at, answer.id, version, source, name, value)
+            for source, values in found
+            for name, value in values.items()
+        ]
 
     def _keep(self, done: Sequence[Sample], rows: Sequence[Score]) -> None:
         arrivals = self._arrivals
@@ -122,13 +129,22 @@ class Scores:
             return
         cursor = max(arrivals.cursor, *(time_of(sample.id) for sample in done))
         if any(sample.answer for sample in done):
-            body = {"cursor": cursor, "scored": self._scored, "refused": self._refused}
+            counts: dict[str, Json] = {name: asdict(count) for name, count in self._counts.items()}
             with self._store.write() as conn:
                 insert_new(conn, scores, [asdict(row) for row in rows])
-                states.put(conn, STATE, body, self._clock())
+                states.put(conn, STATE, {"cursor": cursor, "counts": counts}, self._clock())
         for sample in done:
             arrivals.take(sample.id, time_of(sample.id))
         arrivals.forget()
+
+
+async def _values(source: Source, answer: Interaction) -> Mapping[str, float]:
+    try:
+        return await source.of(answer)
+    except EngineFailed as error:
+        # It may have broken down over this very answer, so the others do not wait for it.
+        log.warning("%s", error.message, extra={"interaction": answer.id, "source": source.name})
+        return {}
 
 
 def _finished() -> Select[str]:
@@ -142,7 +158,7 @@ def _finished() -> Select[str]:
             answers.c.stored,
             answers.c.erased_at.is_(None),
             not_measuring(),
-            answers.c.finish.in_((Finish.STOP, Finish.LENGTH)),
+            answers.c.finish.in_((Finish.STOP, Finish.LENGTH, Finish.TOOL_CALLS)),
         )
         .order_by(answers.c.id)
     )

@@ -1,0 +1,1 @@
+"""Whether confidence means what it says, and what it has proved to mean."""

@@ -1,0 +1,1 @@
+"""Numbers about single answers, and where they come from."""
