@@ -34,6 +34,11 @@ class Answer:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
+    @property
+    def has_text(self) -> bool:
+        """Whether there is something to read and to rate, in the first choice."""
+        return bool(self.reply and self.reply.get("content"))
+
 
 @dataclass(slots=True)
 class _Choice:

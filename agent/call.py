@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from agent.answer import Answer, Transcript
 from agent.ask import Ask, Surface
+from agent.invitation import Invitation
 from agent.visit import Header
 from core.types import Arm, Assignment, Finish, Interaction, Principal, Role, Subject, Version
 
@@ -30,6 +31,9 @@ class Call:
     request_id: str
     config_digest: str
     arm: Arm
+    invitation: Invitation | None = None
+    """What the client is asked once there is an answer."""
+    asked: float | None = None
     served: Version | None = None
     provider: str | None = None
     cost: float | None = None
@@ -46,15 +50,21 @@ class Call:
     def begin(self, version: Version | None) -> float:
         """The first token of a stream is there, by a version or by a provider; returns the seconds that it took."""
         self.served = version
+        self.invite()
         self.first = time.perf_counter()
         return self.first - self.started
 
+    def invite(self) -> None:
+        """From here on the client is asked for a rating, if this call was drawn for that."""
+        self.asked = self.invitation.probability if self.invitation else None
+
     def headers(self) -> Sequence[Header]:
-        """What an operator is told above the answer; others must not learn which version spoke."""
+        """Above the answer: that a rating is asked for, and for an operator who spoke, which others must not learn."""
+        asking = (self.invitation.header,) if self.invitation and self.asked is not None else ()
         if self.principal.role is not Role.OPS:
-            return ()
+            return asking
         version = self.provider or self.served or self.assignment.version
-        return ((b"x-hone-version", version.encode()), (b"x-hone-arm", self.arm.encode()))
+        return (*asking, (b"x-hone-version", version.encode()), (b"x-hone-arm", self.arm.encode()))
 
     def outcome(self, answer: Answer, *, cut: Finish | None = None, error: str | None = None) -> Interaction:
         """The row. `cut` says why the answer did not come to its end, if it did not."""
@@ -87,4 +97,5 @@ class Call:
             duration=round((time.perf_counter() - self.started) * MICROS),
             provider=self.provider,
             cost=self.cost,
+            asked=self.asked,
         )

@@ -66,6 +66,8 @@ class Exchange:
         answer = call.transcript.read(call.ask.choices)
         self.metrics.counted(answer.prompt_tokens, answer.completion_tokens)
         call.recorded = True
+        if whole is not None and answer.has_text:
+            call.invite()
         row = call.outcome(answer)
         await self.bell.wait(self.ledger.record(row))
         self.mirror.offer(call, row)

@@ -112,4 +112,5 @@ def _twin(row: Interaction, copy: Copy, echo: Echo, answer: Answer) -> Interacti
         completion_tokens=answer.completion_tokens,
         first_token=None,
         duration=round(echo.seconds * MICROS),
+        asked=None,
     )

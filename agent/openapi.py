@@ -7,12 +7,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from agent.ask import CHAT, COMPLETION, Surface
+from agent.invitation import HEADER
 from agent.roles import Policy
 from agent.routes import errors
 
 Document = dict[str, Any]
 SCHEMAS = "#/components/schemas/"
 DESCRIPTION = "A chat service whose model gets better by being used: OpenAI's chat API, feedback, and its operation."
+ASKING = "On some answers: a rating under this name is asked for, to be given by POST /v1/feedback."
 SUMMARIES = {CHAT.path: "Answer a chat", COMPLETION.path: "Continue a text"}
 
 
@@ -44,6 +46,7 @@ def _operation(surface: Surface) -> Document:
         "200": {
             "description": "The answer as OpenAI gives it: one object, or with `stream` server-sent events.",
             "content": {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {}},
+            "headers": {HEADER: {"description": ASKING, "schema": {"type": "string"}}},
         }
     }
     answers |= {str(status): {"description": "Error", "content": error} for status in errors(404, 413, 502, 504)}

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import Connection, inspect
 
@@ -17,6 +18,7 @@ from agent.mirror import Mirror
 from agent.plans import Plans
 from agent.readiness import Readiness
 from agent.throttle import FailedLogins
+from core import asking
 from core.clock import Clock, now
 from core.config import Settings
 from core.datasets import FOLDER, Datasets
@@ -67,7 +69,7 @@ def compose(settings: Settings, store: Store, secret: Secret, abort: Callable[[]
     writer = Writer(store, _spool(settings), settings.ledger)
     registry, keys = Registry(store, clock), Keys(store, secret, clock)
     engine = EngineClient(settings.engine_url, secret.engine_key())
-    gate, plans = Gate(), Plans(registry, clock)
+    gate, plans = Gate(), Plans(registry, clock, partial(asking.wants_more, store))
     fallback = Fallback(settings.providers.fallback)
     readiness = Readiness(engine, plans, writer, gate, stand_in=fallback.there)
     logins = FailedLogins(settings.gateway.failed_logins_per_minute, time.monotonic)

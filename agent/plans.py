@@ -1,7 +1,8 @@
 """The plan as this gateway knows it: read every half second, told back to the ledger, and counted while calls use it.
 
 What is told back is the revision that new calls go by, and the oldest that a call still runs under, so that no adapter
-is unloaded before its calls ended. Knows nothing of how a plan comes about.
+is unloaded before its calls ended. Along with the plan comes whether more ratings are wanted. Knows nothing of how
+either comes about.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import logging
 import os
 import socket
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -31,11 +33,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Plans:
-    """The newest plan that was read, and the calls under way by the revision they were assigned under."""
+    """The newest plan that was read, and the calls under way by the revision they were assigned under.
+
+    `more` reads from the ledger whether more ratings are wanted than usual.
+    """
 
     registry: Registry
     clock: Clock
+    more: Callable[[], bool] = lambda: False
     _plan: Plan | None = None
+    _wants_ratings: bool = False
     _open: Counter[int] = field(default_factory=Counter)
     _trouble: bool = False
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
@@ -50,6 +57,11 @@ class Plans:
         if self._plan is None:
             raise Unavailable("No model is installed yet; the serving process does that at its start.", retry_after=1)
         return self._plan
+
+    @property
+    def wants_ratings(self) -> bool:
+        """Whether more ratings were wanted than usual when the plan was read last."""
+        return self._wants_ratings
 
     @property
     def running(self) -> int:
@@ -79,6 +91,7 @@ class Plans:
         """Read the plan; the last one stays in force while the database cannot be read."""
         try:
             found = await asyncio.to_thread(self.registry.plan)
+            self._wants_ratings = await asyncio.to_thread(self.more)
             self._trouble = False
         except Unavailable as error:
             if not self._trouble:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from agent.ask import Ask, Surface
 from agent.call import Call
+from agent.invitation import Invitations
 from agent.pins import Pins
 from agent.plans import Plans
 from agent.visit import Visit
@@ -29,6 +30,7 @@ class Reception:
     secret: Secret
     config_digest: str
     clock: Clock
+    invitations: Invitations
     pins: Pins | None = None
     _versions: set[Version] = field(default_factory=set)
 
@@ -41,8 +43,9 @@ class Reception:
         pinned = await self.pins.find(subject, ask.messages) if self.pins and not named else None
         assignment = assign(plan, subject, named=named, pinned=pinned)
         visit.arm = assignment.arm
+        identity = new_id()
         return Call(
-            id=new_id(),
+            id=identity,
             created_at=self.clock(),
             started=visit.started,
             surface=surface,
@@ -53,6 +56,7 @@ class Reception:
             request_id=visit.request_id,
             config_digest=self.config_digest,
             arm=assignment.arm,
+            invitation=self.invitations.draw(identity, ask, more=self.plans.wants_ratings),
         )
 
     async def _named(self, principal: Principal, model: str) -> Version:

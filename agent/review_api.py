@@ -1,4 +1,4 @@
-"""/api/review: pairs of answers for blind comparison. Who gave which is told by nothing in a pair.
+"""/api/review: pairs of answers for blind comparison, and single ones to rate. Who gave which is told by nothing.
 
 The order of the two answers is a keyed digest of the pair and the reviewer, so that it needs no memory and cannot be
 guessed. A judgement becomes feedback on the better answer (see core/twins.py), once a pair and principal.
@@ -7,9 +7,9 @@ guessed. A judgement becomes feedback on the better answer (see core/twins.py), 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from agent import rating
 from agent.bell import Bell
@@ -18,6 +18,7 @@ from agent.messages import Wire
 from agent.metrics import Metrics
 from agent.rating import FeedbackRequest
 from agent.routes import Caller, errors
+from agent.singles import AnswerDocument, Singles
 from core import config, twins
 from core.clock import Clock
 from core.errors import Conflict, NotFound
@@ -30,6 +31,9 @@ from core.twins import OVER, PREFERENCE, Pair
 from core.types import Feedback, Interaction, Plan, Principal, Version
 
 Better = Literal["a", "b", "neither"]
+Kind = Annotated[
+    Literal["pair", "answer"], Query(description="A pair to compare, or a single answer to rate by POST /v1/feedback.")
+]
 NEITHER = 0.5
 """The value of a preference that prefers nothing."""
 
@@ -42,7 +46,7 @@ class ReviewRequest(Wire):
 
 @dataclass(frozen=True, slots=True)
 class ReviewRoutes:
-    """The two routes. `settings` declares the names that feedback may carry."""
+    """The two routes. `settings` declares the names that feedback may carry, `singles` draws single answers."""
 
     store: Store
     ledger: Ledger
@@ -51,6 +55,7 @@ class ReviewRoutes:
     settings: config.FeedbackNames
     metrics: Metrics
     bell: Bell
+    singles: Singles
     clock: Clock
 
     def router(self) -> APIRouter:
@@ -60,8 +65,17 @@ class ReviewRoutes:
         add("/api/review/{pair_id}", self.judge, methods=["POST"], status_code=201, responses=errors(404, 409))
         return router
 
-    def next(self, caller: Caller) -> PairDocument:
-        """A pair to judge; 404 while there is none."""
+    def next(self, caller: Caller, kind: Kind = "pair") -> PairDocument | AnswerDocument:
+        """A pair to judge or an answer to rate; 404 while there is none. An answer comes again until it is rated."""
+        return self._pair_for(caller) if kind == "pair" else self._answer_for(caller)
+
+    def _answer_for(self, caller: Principal) -> AnswerDocument:
+        answer = self.singles.next(caller.root)
+        if answer is None:
+            raise _nothing("No answer is left that no reviewer has seen")
+        return answer
+
+    def _pair_for(self, caller: Principal) -> PairDocument:
         candidate = _candidate(self.registry.plan())
         if candidate is None:
             raise _nothing("No version is on trial, so there is nothing to compare")

@@ -30,6 +30,8 @@ class FakeService:
     failing: int = 0
     feedback_fails: bool = False
     stalled: bool = False
+    asks: Callable[[int], bool] = lambda number: True
+    """Whether the answer to the chat of this number, from 1, is to be rated."""
     status: dict[str, Any] = field(default_factory=dict)
     chats: list[dict[str, Any]] = field(default_factory=list)
     ratings: list[dict[str, Any]] = field(default_factory=list)
@@ -79,8 +81,9 @@ class FakeService:
             return _error(400, "The prompt is too long.", "context_length_exceeded")
         answer_id = f"chatcmpl-{len(self.chats)}"
         headers = {"x-hone-version": self.version} if self.version else {}
+        headers |= {"x-hone-ask": "thumbs"} if self.asks(len(self.chats)) else {}
         if body.get("stream"):
-            return StreamingResponse(self._events(answer_id, text), media_type="text/event-stream")
+            return StreamingResponse(self._events(answer_id, text), media_type="text/event-stream", headers=headers)
         return JSONResponse(_completion(answer_id, "chat.completion", {"message": _said(text)}), headers=headers)
 
     async def _events(self, answer_id: str, text: str) -> AsyncIterator[bytes]:

@@ -168,6 +168,7 @@ def test_only_operators_learn_which_version_spoke(hone: Gateway) -> None:
         with hone.http(role) as http:
             answer = http.post("/v1/chat/completions", json=body)
         told = {name: value for name, value in answer.headers.items() if name.startswith("x-hone-")}
+        assert told.pop("x-hone-ask") == "thumbs"
         assert told == ({"x-hone-version": CHAMPION, "x-hone-arm": "champion"} if role is Role.OPS else {})
         assert CHAMPION not in answer.text
 

@@ -67,6 +67,24 @@ def test_a_third_key_opens_the_correction() -> None:
     assert [(rating["value"], rating["correction"]) for rating in service.ratings] == [(False, "Very well.")]
 
 
+def test_only_an_answer_that_is_asked_about_comes_with_the_question(capsys: pytest.CaptureFixture[str]) -> None:
+    talk(FakeService(asks=lambda number: number == 2), "one\ntwo\nthree\n")
+    first, second, third = capsys.readouterr().out.split("hone> ")[1:]
+    assert "Was this good?" in second
+    assert "Was this good?" not in first + third
+
+
+def test_an_answer_that_is_not_asked_about_may_be_rated_all_the_same() -> None:
+    service = FakeService(asks=lambda number: False)
+    talk(service, "one\n+")
+    assert [rating["value"] for rating in service.ratings] == [True]
+
+
+def test_an_answer_that_failed_does_not_ask_about_the_one_before(capsys: pytest.CaptureFixture[str]) -> None:
+    talk(FakeService(), "one\ntoo long\n")
+    assert capsys.readouterr().out.count("Was this good?") == 1
+
+
 def test_an_empty_correction_notes_nothing() -> None:
     service = FakeService()
     talk(service, "how are you\n=\n")
@@ -157,7 +175,7 @@ def test_lines_of_a_pipe_are_one_conversation() -> None:
         as_json = hone("chat", "--json", stdin="three\n", HONE_URL=url, HONE_KEY=KEY)
     assert result.stdout == "ONE\nTWO\n"
     assert [len(chat["messages"]) for chat in service.chats] == [1, 3, 1]
-    assert json.loads(as_json.stdout) == {"id": "chatcmpl-3", "answer": "THREE", "finish": "stop"}
+    assert json.loads(as_json.stdout) == {"id": "chatcmpl-3", "answer": "THREE", "finish": "stop", "asked": True}
 
 
 def test_a_hone_that_is_not_ready_is_told_apart_from_one_that_is_not_there() -> None:

@@ -87,6 +87,23 @@ async def test_every_answer_gets_a_thumb_and_a_wrong_one_the_right_answer() -> N
     ]
 
 
+async def test_only_answers_that_are_asked_about_are_rated_and_corrected() -> None:
+    service = FakeService(asks=lambda number: number % 3 == 0)
+    report = await play(service, [row(n, answer="wrong") for n in range(30)], Customs(concurrency=1))
+    assert [rating["response_id"] for rating in service.ratings] == [f"chatcmpl-{n}" for n in range(3, 31, 3)]
+    assert all(rating["correction"] == "wrong" for rating in service.ratings)
+    result = summary(report)
+    assert (result["asked"], result["rated"], result["corrected"]) == (10, 10, 10)
+
+
+async def test_the_rate_is_the_probability_of_a_thumb_given_that_it_was_asked_for() -> None:
+    service = FakeService(asks=lambda number: number % 2 == 0)
+    result = summary(await play(service, [row(n) for n in range(400)], Customs(rate=0.5)))
+    assert result["asked"] == 200
+    assert abs(int(str(result["rated"])) - 100) < 4 * (200 * 0.25) ** 0.5
+    assert len(service.ratings) == result["rated"]
+
+
 async def test_with_rate_nought_nobody_says_a_word() -> None:
     service = FakeService()
     await play(service, [row(n, answer="wrong") for n in range(20)], Customs(rate=0))

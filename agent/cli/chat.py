@@ -1,4 +1,6 @@
-"""`hone chat`: a conversation in the terminal, with one key to rate an answer and one to correct it."""
+"""`hone chat`: a conversation in the terminal, with one key to rate an answer and one to correct it.
+
+The keys work after every answer; the question whether it was good comes only where Hone asks for a rating."""
 
 import shutil
 import signal
@@ -27,6 +29,7 @@ HELP = f"""After an answer: {KEYS}.
 /help  this text
 /quit  leave; Ctrl-D does too
 Ctrl-C cuts an answer that is being written, and leaves at the prompt."""
+QUESTION = f"Was this good?  {GOOD} yes   {BAD} no   {CORRECT} write a better answer"
 PROMPT, ANSWER, BETTER = "you> ", "hone> ", "better> "
 
 
@@ -87,7 +90,7 @@ def _answer(conversation: "Conversation", question: str, as_json: bool) -> None:
             typer.echo(piece, nl=False)
     answer = conversation.answer
     if as_json and answer:
-        say_json_line({"id": answer.id, "answer": answer.text, "finish": answer.finish})
+        say_json_line({"id": answer.id, "answer": answer.text, "finish": answer.finish, "asked": answer.asked})
     else:
         say()
 
@@ -98,7 +101,6 @@ class Talk:
     def __init__(self, conversation: "Conversation", keyboard: "Keyboard") -> None:
         self._conversation = conversation
         self._keyboard = keyboard
-        self._told = False
 
     def run(self) -> None:
         """Go on until the person leaves."""
@@ -139,6 +141,7 @@ class Talk:
 
     def _ask(self, text: str) -> None:
         typer.secho(ANSWER, nl=False, bold=True)
+        before = self._conversation.answer
         pen = Pen(lambda words: typer.echo(words, nl=False), shutil.get_terminal_size().columns, len(ANSWER))
         try:
             for piece in self._conversation.ask(text):
@@ -149,9 +152,9 @@ class Talk:
         except HoneError as error:
             pen.finish()
             note(error.message + (" /new starts afresh." if error.code == "context_length_exceeded" else ""))
-        if self._conversation.answer and not self._told:
-            self._told = True
-            typer.secho(f"      {KEYS}", dim=True)
+        answer = self._conversation.answer
+        if answer and answer is not before and answer.asked:
+            typer.secho(f"      {QUESTION}", dim=True)
 
     def _rate(self, good: bool, correction: str | None = None) -> None:
         try:

@@ -14,13 +14,20 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
 
 
+ASK_HEADER = "x-hone-ask"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: `id` is the key for feedback, `finish` is None when it was cut off."""
+    """What came back: `id` is the key for feedback, `finish` is None when it was cut off.
+
+    `asked` says whether Hone asks to have it rated; it may be rated anyway.
+    """
 
     id: str
     text: str
     finish: str | None
+    asked: bool
 
 
 class Conversation:
@@ -45,7 +52,7 @@ class Conversation:
         """
         question: ChatCompletionMessageParam = {"role": "user", "content": text}
         pieces: list[str] = []
-        answer_id, finish = "", None
+        answer_id, finish, asked = "", None, False
         try:
             with (
                 translated(self._api.url),
@@ -53,6 +60,7 @@ class Conversation:
                     model=self._model, messages=[*self._messages, question], stream=True
                 ) as stream,
             ):
+                asked = ASK_HEADER in stream.response.headers
                 for chunk in stream:
                     answer_id = chunk.id
                     for choice in chunk.choices:
@@ -62,7 +70,7 @@ class Conversation:
                             yield choice.delta.content
         finally:
             if answer_id:
-                self.answer = Answer(answer_id, "".join(pieces), finish)
+                self.answer = Answer(answer_id, "".join(pieces), finish, asked)
                 self._messages += [question, {"role": "assistant", "content": self.answer.text}]
 
     def rate(self, good: bool, correction: str | None = None) -> None:

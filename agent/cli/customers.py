@@ -1,7 +1,8 @@
 """Customers: rows of a file played through the official OpenAI client, rated, corrected and counted.
 
-A row is one question of one customer with the right answer. Which answers are rated and corrected follows from the
-seed and the row alone, not from the order in which answers come. Knows nothing of what happens to the ratings.
+A row is one question of one customer with the right answer. Only what Hone asks to have rated is rated; which of these
+answers are, and which are corrected, follows from the seed and the row alone, not from the order in which answers come.
+Knows nothing of what happens to the ratings.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
 
 VERSION_HEADER = "x-hone-version"
+ASK_HEADER = "x-hone-ask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Customs:
-    """How customers behave: shares of answers that are rated and, if wrong, corrected; how often each row is played."""
+    """How customers behave: shares of the answers asked about that are rated and, if wrong, corrected; turns a row."""
 
     rate: float = 1.0
     correct: float = 1.0
@@ -58,6 +60,7 @@ class Outcome:
     phase: str
     version: str
     right: bool
+    asked: bool
     rated: bool
     corrected: bool
 
@@ -75,10 +78,13 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What one customer would do about one answer."""
+    """What one customer would do about one answer, if asked."""
 
     rates: bool
     corrects: bool
+
+
+SILENCE = Wish(rates=False, corrects=False)
 
 
 def read_rows(path: Path, phases: Sequence[str]) -> list[Row]:
@@ -200,12 +206,13 @@ class Customers:
         )
         answer = raw.parse()
         right = same_answer(answer.choices[0].message.content or "", row.answer)
-        wanted = wish(self._customs, row, turn)
+        asked = ASK_HEADER in raw.headers
+        wanted = wish(self._customs, row, turn) if asked else SILENCE
         corrected = wanted.corrects and not right
         if wanted.rates:
             await self._rate(answer.id, right, row.answer if corrected else None)
         version = raw.headers.get(VERSION_HEADER) or answer.model
-        return Outcome(row.phase, version, right, wanted.rates, corrected)
+        return Outcome(row.phase, version, right, asked, wanted.rates, corrected)
 
     async def _rate(self, response_id: str, good: bool, correction: str | None) -> None:
         body: JsonObject = {"response_id": response_id, "name": "thumbs", "value": good}
@@ -222,6 +229,7 @@ def summary(report: Report) -> JsonObject:
     return {
         "phases": _shares(report.outcomes, lambda outcome: outcome.phase),
         "versions": _shares(report.outcomes, lambda outcome: outcome.version),
+        "asked": sum(outcome.asked for outcome in report.outcomes),
         "rated": sum(outcome.rated for outcome in report.outcomes),
         "corrected": sum(outcome.corrected for outcome in report.outcomes),
         "failed": report.failed,

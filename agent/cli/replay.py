@@ -27,7 +27,9 @@ def replay(
     repeat: Annotated[
         int, typer.Option("--repeat", min=1, help="Play each row so often, each time as a new customer.")
     ] = 1,
-    rate: Annotated[float, typer.Option("--rate", min=0, max=1, help="Share of answers that get a thumb.")] = 1.0,
+    rate: Annotated[
+        float, typer.Option("--rate", min=0, max=1, help="Share of the answers asked about that get a thumb.")
+    ] = 1.0,
     correct: Annotated[
         float, typer.Option("--correct", min=0, max=1, help="Share of rated wrong answers corrected too.")
     ] = 1.0,
@@ -39,7 +41,8 @@ def replay(
 ) -> None:
     """Play customers against Hone and count how often it is right.
 
-    An answer is right when it equals the row's up to case, spaces and punctuation. Exit 1 when a call failed for good.
+    An answer is right when it equals the row's up to case, spaces and punctuation. Customers rate what Hone asks
+    them to rate, and nothing else. Exit 1 when a call failed for good.
     """
     from agent.cli.customers import Customs, read_rows, summary
 
@@ -108,8 +111,8 @@ def _say(result: JsonObject, report: "Report") -> None:
     rows = [row for kind in ("phases", "versions") for row in _rows(kind, result[kind])]
     say_table(columns, rows)
     note(
-        f"hone: {result['rated']} rated, {result['corrected']} corrected, {result['failed']} failed "
-        f"in {span(report.seconds)}"
+        f"hone: {result['asked']} asked about, {result['rated']} rated, {result['corrected']} corrected, "
+        f"{result['failed']} failed in {span(report.seconds)}"
     )
 
 

@@ -20,16 +20,18 @@ MAY_CHANGE = frozenset(
         "training.look_every",
         "training.may_train",
         "training.min_rows",
+        "drift.cycle_hours",
         "drift.min_reference",
         "drift.min_share_reference",
         "shadow.share",
+        "feedback.ask",
         "experiment.planned",
         "experiment.minimum",
         "experiment.first_subjects",
         "experiment.min_hours",
     }
 )
-"""Cadences, least exposures, the ramp, and whose words train; nothing that makes a finding true or false."""
+"""Cadences, least exposures, the ramp, who is asked and whose words train; nothing that makes a finding true."""
 LEAST_EXPOSURE = 30
 """Below it the tests do not hold their level."""
 SHARE_LEARNT = 0.85
@@ -67,8 +69,10 @@ def profile(ordinary: int, shifted: int) -> tuple[Change, ...]:
         Change("training.look_every", 2.0, "count every two seconds what could be trained on"),
         Change("training.may_train", "all", "customers' words train, as there are no reviewers"),
         Change("training.min_rows", rows, "start when most of the shift was corrected, not at its first rows"),
+        Change("drift.cycle_hours", 0.0, "no hours of the day in a demo"),
         Change("drift.min_reference", reference, "a reference of minutes"),
         Change("drift.min_share_reference", reference, "the same for thumbs"),
+        Change("feedback.ask", 1.0, "each customer is asked about each answer"),
         Change("shadow.share", 1.0, "every call is mirrored, so that few calls suffice"),
         Change("experiment.planned", 120, "so many customers are simulated"),
         Change("experiment.minimum", LEAST_EXPOSURE, "the least at which the test holds its level"),

@@ -1,0 +1,1 @@
+"""What ratings tell and what they cannot: asking, propensities, bounds."""
