@@ -69,26 +69,30 @@ def _found(experiment: Experiment, findings: JsonObject) -> Mapping[str, Any]:
     comparison = _dig(findings, "primary", "comparison")
     low, high = (_number(comparison, "interval", end) for end in ("low", "high"))
     return {
+        "rule": _text(findings, "primary", "rule"),
         "metric": _text(comparison, "metric"),
         "arms": ArmsDocument(
-            champion=_arm(experiment.champion, _dig(comparison, "champion")),
-            challenger=_arm(experiment.challenger, _dig(comparison, "challenger")),
+            champion=_arm(experiment.champion, _dig(comparison, "champion"), _dig(findings, "rating", "champion")),
+            challenger=_arm(
+                experiment.challenger, _dig(comparison, "challenger"), _dig(findings, "rating", "challenger")
+            ),
         ),
         "estimate": _number(comparison, "estimate"),
         "interval": None if low is None or high is None else IntervalDocument(low=low, high=high),
         "effect": _text(findings, "primary", "effect"),
         "outlook": _text(findings, "primary", "outlook"),
-        "split": found if isinstance(found := findings.get("split"), Mapping) else None,
+        **{name: found if isinstance(found := findings.get(name), Mapping) else None for name in ("split", "rating")},
     }
 
 
-def _arm(version: str, side: Json) -> ArmDocument:
+def _arm(version: str, side: Json, voice: Json) -> ArmDocument:
     subjects, measured = (_number(side, name) for name in ("subjects", "measured"))
     return ArmDocument(
         version=version,
         subjects=None if subjects is None else int(subjects),
         measured=None if measured is None else int(measured),
         mean=_number(side, "mean"),
+        **{name: _number(voice, name) for name in ("up", "down", "rate")},
     )
 
 

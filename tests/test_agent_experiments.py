@@ -21,10 +21,17 @@ FINDINGS: JsonObject = {
             "interval": {"low": 0.08, "high": 0.34},
         },
         "effect": "better",
+        "rule": "anytime",
         "outlook": "Decided with 351 subjects.",
     },
     "guardrails": [],
     "split": {"champion": 210, "challenger": 190, "e_value": 0.7, "broken": False},
+    "rating": {
+        "champion": {"answered": 205, "rated": 180, "up": 0.68, "down": 0.07, "rate": 0.878},
+        "challenger": {"answered": 188, "rated": 171, "up": 0.86, "down": 0.04, "rate": 0.91},
+        "e_value": 0.4,
+        "alarm": False,
+    },
     "left_out": 31,
 }
 
@@ -45,7 +52,7 @@ def test_an_experiment_shows_its_arms_and_nothing_it_has_not_found(hone: Gateway
     experiment = compared(hone)
     shown = show(hone, experiment.id)
     assert (shown["kind"], shown["state"], shown["share"]) == ("ab", "running", 0.1)
-    unknown = {"subjects": None, "measured": None, "mean": None}
+    unknown = dict.fromkeys(("subjects", "measured", "mean", "up", "down", "rate"))
     assert shown["arms"] == {
         "champion": {"version": CHAMPION, **unknown},
         "challenger": {"version": CHALLENGER, **unknown},
@@ -62,7 +69,9 @@ def test_the_newest_look_gives_the_figures_and_all_looks_stay(hone: Gateway) -> 
     experiments.widen(experiment.id, 0.5, actor="system:gate", reason="safe so far")
     shown = show(hone, experiment.id)
     assert shown["metric"] == "thumbs"
-    assert shown["arms"]["champion"] == {"version": CHAMPION, "subjects": 210, "measured": 180, "mean": 0.61}
+    counted = {"version": CHAMPION, "subjects": 210, "measured": 180, "mean": 0.61}
+    assert shown["arms"]["champion"] == {**counted, "up": 0.68, "down": 0.07, "rate": 0.878}
+    assert (shown["rule"], shown["rating"]) == ("anytime", FINDINGS["rating"])
     assert shown["arms"]["challenger"]["measured"] == 171
     assert (shown["estimate"], shown["interval"]) == (0.21, {"low": 0.08, "high": 0.34})
     assert (shown["effect"], shown["outlook"]) == ("better", "Decided with 351 subjects.")

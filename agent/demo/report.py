@@ -162,8 +162,9 @@ def _comparisons(record: Record) -> Iterator[str]:
     if rows:
         yield page.heading("Candidate minus champion")
         yield page.paragraph(
-            "Shares of right answers or of thumbs up, 0 being no difference. The intervals of shadow and A/B test stay "
-            "valid however often one looks; in the A/B test each customer counts once."
+            "Shares of right answers, and in the A/B test thumbs up less thumbs down an answer; 0 being no difference. "
+            "The intervals of shadow and A/B test stay valid however often one looks; in the A/B test each customer "
+            "counts once."
         )
         described = "; ".join(f"{row.label} {row.value:+.3f}, {row.low:+.3f} to {row.high:+.3f}" for row in rows)
         told = [

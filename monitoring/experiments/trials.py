@@ -1,25 +1,30 @@
 """Looks at experiments: who met them, what became of these subjects, what that says, kept when it says something new.
 
 Between two looks that are kept either a verdict has changed or the subjects grew noticeably, so that a year of looking
-leaves hundreds of rows, not millions.
+leaves hundreds of rows, not millions. The looks that a group-sequential test has taken are in each of its rows, and
+come from there: another process goes on with them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from core import versions
 from core.clock import Clock
 from core.experiments import Experiments
 from core.recent import Recent
 from core.store import Store
-from core.types import Experiment, ExperimentKind, JsonObject, Version
-from monitoring import history, questions
-from monitoring.evidence import plain
-from monitoring.experiment import Findings, examine
-from monitoring.exposures import Exposures, Scope
-from monitoring.gate import Decision
-from monitoring.outcomes import Outcomes
-from monitoring.questions import Skills
+from core.types import Experiment, ExperimentKind, Json, JsonObject, Version
+from monitoring import history
+from monitoring.experiments.experiment import examine
+from monitoring.experiments.exposures import Exposures, Scope
+from monitoring.experiments.findings import Findings, Taken
+from monitoring.experiments.outcomes import Outcomes
+from monitoring.gates import contest
+from monitoring.gates.evidence import plain
+from monitoring.gates.ruling import Decision
+from monitoring.policy import ExperimentPolicy, Rule
+from monitoring.shadow import questions
+from monitoring.shadow.questions import Skills
 from monitoring.terms import Terms
 
 GROWTH = 1.02
@@ -39,7 +44,8 @@ class Gist:
     @classmethod
     def of(cls, findings: Findings, decision: Decision) -> "Gist":
         harms = [guarded.harm for guarded in findings.guardrails]
-        broken = [str(ratio.broken) for ratio in (findings.split, findings.rated)]
+        broken = [str(ratio.broken) for ratio in (findings.split, findings.answered, findings.rated)]
+        broken += [str(findings.rating.alarm), f"{len(findings.primary.taken)} looks"]
         rulings = [reason.ruling for reason in decision.reasons]
         sides = findings.primary.comparison.champion, findings.primary.comparison.challenger
         met = findings.split.champion + findings.split.challenger
@@ -79,7 +85,7 @@ class Trials:
         self._experiments = Experiments(store, clock)
         self._exposures = Exposures(store, clock)
         self._outcomes = Outcomes(store, terms.measure)
-        self._terms = terms
+        self._terms, self._clock = terms, clock
         self._past = past
         self._noted: dict[str, Gist] = {}
 
@@ -88,7 +94,25 @@ class Trials:
         scope = Scope(experiment, self._beside(experiment))
         self._exposures.collect(scope)
         exposures = self._outcomes.read(scope, self._past.before(experiment.challenger))
-        return examine(exposures, share, self._terms.experiment)
+        policy = self._policy(experiment)
+        earlier = self._taken(experiment) if policy.rule is Rule.GROUP_SEQUENTIAL else ()
+        return examine(exposures, share, policy, earlier, self._until(experiment, share))
+
+    def _policy(self, experiment: Experiment) -> ExperimentPolicy:
+        """A hold-back is watched for harm at all times, with no last look."""
+        policy = self._terms.experiment
+        return policy if experiment.kind is ExperimentKind.AB else replace(policy, rule=Rule.ANYTIME)
+
+    def _taken(self, experiment: Experiment) -> Sequence[Taken]:
+        kept = self._experiments.looks(experiment.id, limit=1)
+        primary = kept[0].findings.get("primary") if kept else None
+        return taken(primary) if isinstance(primary, Mapping) else ()
+
+    def _until(self, experiment: Experiment, share: float) -> int | None:
+        """Before when a subject must have been met to decide; None: at any time."""
+        if experiment.kind is not ExperimentKind.AB or experiment.share < share:
+            return None
+        return contest.deciding_until(experiment.steps[-1].at, self._terms.gate, self._clock())
 
     def note(self, experiment: Experiment, findings: Findings, decision: Decision) -> None:
         """Keep a look if it says something new."""
@@ -106,3 +130,16 @@ class Trials:
         if experiment.kind is ExperimentKind.AB:
             return ()
         return [other for other in self._experiments.page(limit=SINCE).items if other.kind is ExperimentKind.AB]
+
+
+def taken(primary: JsonObject) -> Sequence[Taken]:
+    """The looks of a test as a row has them."""
+    found = primary.get("taken")
+    rows = found if isinstance(found, Sequence) else ()
+    return tuple(_look(row) for row in rows if isinstance(row, Mapping))
+
+
+def _look(row: Mapping[str, Json]) -> Taken:
+    said = {name: value for name, value in row.items() if isinstance(value, int | float)}
+    counts, figures = ("information", "planned"), ("estimate", "error", "z", "boundary")
+    return Taken(*(int(said[name]) for name in counts), *(float(said[name]) for name in figures))
