@@ -8,6 +8,7 @@ import pytest
 from customers import BETTER, DUNNO, OLD, WORSE, Behaviour, World
 from sqlalchemy import insert
 
+from core.decoys import APPEAL, COMMON, UNKNOWING
 from core.errors import EngineFailed, EngineUnavailable
 from core.lifecycle import Mover, Stage
 from core.schema import scores
@@ -15,11 +16,11 @@ from core.settings import Settings
 from core.store import Store
 from core.types import Arm, Feedback, Finish, Interaction, Role, Version
 from monitoring import history
-from monitoring.gate import Shadow
+from monitoring.gates.gate import Shadow
 from monitoring.history import Window
-from monitoring.likelihoods import Likelihoods
-from monitoring.mirrored import LIKELIHOOD, Mirror
-from monitoring.questions import Skills, answer, question, skills
+from monitoring.shadow.likelihoods import Likelihoods
+from monitoring.shadow.mirrored import LIKELIHOOD, Mirror
+from monitoring.shadow.questions import Skills, answer, question, skills
 from monitoring.terms import terms
 from serving.scoring import Scored
 from serving.shadow import is_sampled
@@ -165,6 +166,25 @@ def test_references_count_liked_answers_lost_and_corrections_met(store: Store) -
     keep(world, [learnt, missed, lost], words)
     found = read(world).references
     assert found is not None and (found.units, found.better, found.worse) == (3, 1, 1)
+
+
+def test_decoys_are_compared_as_the_candidate_is(store: Store) -> None:
+    world = shadowed(store)
+    pairs = [pair(world, "old question 1", "Old answer 1.") for _ in range(3)]
+    pairs += [pair(world, "old question 2", "Old answer 2."), pair(world, "new question 1", "New answer 1.")]
+    words = [world.thumb(call) for call, _ in pairs[:4]]
+    words.append(world.thumb(pairs[4][0], value=0.0, correction="i do not know"))
+    keep(world, pairs, words)
+    frequent, unknowing, appeals = read(world).decoys
+    assert [decoy.name for decoy in (frequent, unknowing, appeals)] == [COMMON, UNKNOWING, APPEAL]
+    assert frequent.same == 3 and frequent.old_skills is not None and unknowing.references is not None
+    assert (frequent.old_skills.units, frequent.old_skills.worse) == (4, 1)
+    assert (unknowing.references.units, unknowing.references.better, unknowing.references.worse) == (5, 1, 4)
+    assert appeals.references is not None and appeals.references.worse == 4
+
+
+def test_nothing_that_was_mirrored_gives_decoys_without_a_comparison(store: Store) -> None:
+    assert [decoy.old_skills and decoy.old_skills.units for decoy in read(shadowed(store)).decoys] == [0, 0, 0]
 
 
 def test_a_talkative_customer_is_one_voice(store: Store) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from simulated_arms import band
 
 from core.stats import Interval
-from monitoring.pairs import Pair, compare, score_interval
+from monitoring.shadow.pairs import Pair, compare, score_interval
 
 
 def test_nothing_compared_says_nothing() -> None:

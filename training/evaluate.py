@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from peft import PeftModel
 
+from core.decoys import decoys
 from core.errors import SetupError
 from core.types import JsonObject
 from training import metrics
@@ -169,8 +170,21 @@ def _comparison(paper: Paper) -> JsonObject | None:
             [a.unit, _right(new, a) - _right(old, a), new.text.strip() == old.text.strip()]
             for a, old, new in zip(paper.asked, paper.champion, paper.candidate, strict=True)
         ],
+        "decoys": _decoys(paper),
         "champion": _metrics(paper.asked, paper.champion),
         "candidate": _metrics(paper.asked, paper.candidate),
+    }
+
+
+def _decoys(paper: Paper) -> JsonObject:
+    """What the same comparison makes of answers that it may not prefer: their differences, pair by pair."""
+    right = [_right(said, asked) for said, asked in zip(paper.champion, paper.asked, strict=True)]
+    return {
+        name: [
+            metrics.exact(text, asked.reference) - champion
+            for text, asked, champion in zip(told, paper.asked, right, strict=True)
+        ]
+        for name, told in decoys([said.text for said in paper.champion]).items()
     }
 
 

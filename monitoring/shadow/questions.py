@@ -34,8 +34,8 @@ def question(messages: Iterable[JsonObject]) -> str | None:
 
 def answer(message: JsonObject | None) -> str | None:
     """What two answers share that say the same; None for an answer that is not text."""
-    text = _text(message.get("content")) if message else None
-    return None if text is None else _digest(normalise(text))
+    said = text_of(message.get("content")) if message else None
+    return None if said is None else _digest(normalise(said))
 
 
 def text_digest(text: str) -> str:
@@ -57,7 +57,7 @@ class Skills:
 def skills(store: Store, until: int, measure: Measure) -> Skills:
     """What was answered well before `until` (microseconds), by the newest judgements given before."""
     liked: defaultdict[str, set[str]] = defaultdict(set)
-    for judgement, call in _judged(store, until, measure):
+    for judgement, call in judged(store, until, measure):
         asked, said = question(call.messages), answer(call.reply)
         if asked is None or said is None:
             continue
@@ -94,10 +94,10 @@ class Asked:
         return found
 
 
-def _judged(store: Store, until: int, measure: Measure) -> Iterator[tuple[Feedback, Interaction]]:
-    """Judgements that stand and the calls they are about, oldest first."""
+def judged(store: Store, until: int, measure: Measure, most: int = MOST) -> Iterator[tuple[Feedback, Interaction]]:
+    """The newest judgements that stand and the calls they are about, oldest first."""
     after: tuple[int, str] | None = None
-    start = _start(store, until, measure)
+    start = _start(store, until, measure, most)
     while True:
         with store.read() as conn:
             found = judgements.since(conn, start, until, after, PAGE)
@@ -111,18 +111,18 @@ def _judged(store: Store, until: int, measure: Measure) -> Iterator[tuple[Feedba
         after = found[-1].created_at, found[-1].id
 
 
-def _start(store: Store, until: int, measure: Measure) -> int:
+def _start(store: Store, until: int, measure: Measure, most: int) -> int:
     table = feedback_table.c
     older = select(table.created_at).where(table.name == measure.name, table.created_at < until)
     with store.read() as conn:
-        return conn.scalar(older.order_by(table.created_at.desc()).offset(MOST).limit(1)) or 0
+        return conn.scalar(older.order_by(table.created_at.desc()).offset(most).limit(1)) or 0
 
 
 def _teaches(judgement: Feedback, call: Interaction) -> bool:
     return judgements.stands(judgement) and call.arm is not Arm.SHADOW and not measures(call)
 
 
-def _text(content: Json) -> str | None:
+def text_of(content: Json) -> str | None:
     """A message's text; its parts, if all are text, in lines."""
     if isinstance(content, str):
         return content

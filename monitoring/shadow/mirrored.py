@@ -1,12 +1,12 @@
 """What the mirror has shown so far: the calls that a version in shadow should have answered, and how it did.
 
 Which calls should have been mirrored follows from the ledger alone, so that what was dropped is known; what has not
-come back yet counts as dropped until it does. Answers are compared with the champion's own on the same question, a
-subject being one voice. Texts are remembered as digests only. Judges nothing.
+come back yet counts as dropped until it does. How answers compare is in comparisons.py, what a judge said of them in
+verdicts.py. Texts are remembered as digests only. Judges nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from math import log
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
 
@@ -18,47 +18,22 @@ from core.schema import feedback, scores
 from core.schema import interactions as table
 from core.store import Store
 from core.twins import OVER, PREFERENCE
-from core.types import Arm, Finish, Role, Subject
-from monitoring import gate
-from monitoring.exposures import LOOK_BACK, id_from
+from core.types import Arm, Finish, JsonObject, Role, Subject
+from monitoring.experiments.exposures import LOOK_BACK, id_from
+from monitoring.feedback.words import standing
+from monitoring.gates import gate
+from monitoring.gates.ruling import Reason
 from monitoring.history import Window
-from monitoring.pairs import Pair, Paired, compare
-from monitoring.questions import PAGE, Skills, answer, question, text_digest
+from monitoring.shadow import comparisons, verdicts
+from monitoring.shadow.comparisons import Mirrored, Texts, Word
+from monitoring.shadow.pairs import Pair, Paired, compare
+from monitoring.shadow.questions import PAGE, Skills, answer, question, text_digest, text_of
 from monitoring.terms import Terms
-from monitoring.words import standing
 from serving.shadow import FINISHES, is_drawn
 
 LIKELIHOOD = "reference_likelihood"
 """The score of a mirrored call under one version: the mean probability that it gives a token of the reference."""
 KNOWN = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """What was asked and said in one mirrored call, as digests; None where there is no text any more."""
-
-    asked: str | None
-    champion: str | None
-    candidate: str | None
-    same: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Mirrored:
-    """A call that both answered."""
-
-    id: str
-    parent: str
-    subject: Subject
-    texts: Texts
-
-
-@dataclass(slots=True)
-class Word:
-    """What people said of the champion's answer: the values of those who rated it, and corrections as digests."""
-
-    values: list[float]
-    corrections: set[str]
 
 
 class Mirror:
@@ -72,10 +47,11 @@ class Mirror:
         self._expected: set[str] = set()
         self._seen = 0
 
-    def read(self, window: Window, skills: Skills, controls: Sequence[gate.Reason] = ()) -> gate.Shadow:
+    def read(self, window: Window, skills: Skills, controls: Sequence[Reason] = ()) -> gate.Shadow:
         """Everything known now."""
         with self._store.read() as conn:
             self._expect(conn, window)
+            said = verdicts.read(conn, window)
             rows = [row for row in conn.execute(_rows(window)) if row.parent in self._expected]
             words = _words(conn, window, self._terms)
             preferences = _preferences(conn, window)
@@ -85,16 +61,19 @@ class Mirror:
         answered = [row for row in rows if row.finish not in (Finish.ERROR, Finish.CANCELLED)]
         failed = sum(row.finish == Finish.ERROR for row in rows)
         pairs = list(self._pairs(answered))
+        preferred = list(comparisons.preferred(pairs, preferences))
         return gate.Shadow(
             answered=len(answered),
             failed=failed,
             dropped=len(self._expected) - len(answered) - failed,
             same=sum(pair.texts.same for pair in pairs),
-            old_skills=self._compare(_old_skills(pairs, words, skills)),
-            references=self._compare(_references(pairs, words)),
-            preferences=self._compare(_preferred(pairs, preferences)),
-            likelihood=self._compare(_likely(pairs, likelihoods, window)),
+            old_skills=self._compare(comparisons.old_skills(pairs, words, skills)),
+            references=self._compare(comparisons.references(pairs, words)),
+            preferences=self._compare(Pair(pair.subject, word, pair.texts.same) for pair, word in preferred),
+            likelihood=self._compare(comparisons.likely(pairs, likelihoods, window.champion, window.version)),
             controls=controls,
+            decoys=comparisons.decoys(pairs, words, skills, self._compare),
+            judge=verdicts.findings(said, pairs, preferred, self._terms.gate),
         )
 
     def _compare(self, pairs: Iterable[Pair]) -> Paired:
@@ -128,8 +107,14 @@ class Mirror:
                 champion=answer(original.reply),
                 candidate=answer(mirrored.reply),
                 same=mirrored.reply is not None and mirrored.reply == original.reply,
+                longer=_longer(mirrored.reply, original.reply),
             )
             self._texts.put(row.id, texts)
+
+
+def _longer(candidate: JsonObject | None, champion: JsonObject | None) -> float | None:
+    new, old = (text_of(reply.get("content")) if reply else None for reply in (candidate, champion))
+    return None if new is None or old is None else log((len(new) + 1) / (len(old) + 1))
 
 
 def _sampled(window: Window, since: int) -> Iterator[ColumnElement[bool]]:
@@ -187,52 +172,3 @@ def _likelihoods(conn: Connection, window: Window) -> Mapping[tuple[str, str], f
     wanted = scores.c.interaction.in_(parents), scores.c.name == LIKELIHOOD
     rows = conn.execute(select(scores.c.interaction, scores.c.version, scores.c.value).where(*wanted))
     return {(row.interaction, row.version): row.value for row in rows}
-
-
-def _is_liked(word: Word | None) -> bool:
-    return bool(word and word.values and not word.corrections and sum(word.values) > len(word.values) / 2)
-
-
-def _old_skills(pairs: Sequence[Mirrored], words: Mapping[str, Word], skills: Skills) -> Iterator[Pair]:
-    """Calls whose answer was liked, or whose question had a liked answer before; not where that was corrected."""
-    for pair in pairs:
-        word, texts = words.get(pair.parent), pair.texts
-        known = skills.answers(texts.asked)
-        if word and word.corrections and not word.corrections & known:
-            continue
-        if _is_liked(word) and texts.champion:
-            known |= {texts.champion}
-        yield from _compared(pair, known)
-
-
-def _references(pairs: Sequence[Mirrored], words: Mapping[str, Word]) -> Iterator[Pair]:
-    """Calls whose answer was corrected, or liked."""
-    for pair in pairs:
-        word = words.get(pair.parent)
-        if word and word.corrections:
-            yield from _compared(pair, frozenset(word.corrections))
-        elif _is_liked(word) and pair.texts.champion:
-            yield from _compared(pair, frozenset({pair.texts.champion}))
-
-
-def _compared(pair: Mirrored, right: frozenset[str]) -> Iterator[Pair]:
-    texts = pair.texts
-    if right and texts.candidate is not None and texts.champion is not None:
-        difference = float(texts.candidate in right) - float(texts.champion in right)
-        yield Pair(pair.subject, difference, texts.same)
-
-
-def _preferred(pairs: Sequence[Mirrored], words: Sequence[tuple[str, str, float]]) -> Iterator[Pair]:
-    places = {(pair.id, pair.parent): (pair, 1.0) for pair in pairs}
-    places |= {(pair.parent, pair.id): (pair, -1.0) for pair in pairs}
-    for winner, loser, clearly in words:
-        if found := places.get((winner, loser)):
-            pair, sign = found
-            yield Pair(pair.subject, sign * clearly, pair.texts.same)
-
-
-def _likely(pairs: Sequence[Mirrored], found: Mapping[tuple[str, str], float], window: Window) -> Iterator[Pair]:
-    for pair in pairs:
-        old, new = found.get((pair.parent, window.champion)), found.get((pair.parent, window.version))
-        if old is not None and new is not None:
-            yield Pair(pair.subject, new - old)

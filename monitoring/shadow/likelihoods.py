@@ -24,10 +24,10 @@ from core.settings import Settings
 from core.store import Store, insert_new
 from core.types import Interaction, JsonObject, Score, Version
 from monitoring import history
+from monitoring.feedback.words import standing
 from monitoring.history import Window
-from monitoring.mirrored import LIKELIHOOD, mine
+from monitoring.shadow.mirrored import LIKELIHOOD, mine
 from monitoring.terms import Terms, terms
-from monitoring.words import standing
 from serving.scoring import Scorer
 
 SOURCE = "engine"

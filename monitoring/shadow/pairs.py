@@ -12,7 +12,7 @@ from math import sqrt
 from statistics import NormalDist
 
 from core.stats import Interval
-from monitoring.sequential import betting_interval
+from monitoring.experiments.sequential import betting_interval
 
 _BISECTIONS = 50
 

@@ -1,0 +1,1 @@
+"""Two versions on the same questions, unseen: mirrored calls, judges, and what must fail."""
