@@ -12,6 +12,7 @@ from registry_story import Story
 from sqlalchemy import insert
 
 from core import conversation, interactions, judgements
+from core.decoys import APPEAL, COMMON, UNKNOWING
 from core.ids import encode
 from core.schema import feedback, nodes
 from core.schema import interactions as table
@@ -32,8 +33,8 @@ from core.types import (
     Subject,
     Version,
 )
-from monitoring.conductor import Conductor
-from monitoring.gate import Reason, Ruling
+from monitoring.gates.conductor import Conductor
+from monitoring.gates.ruling import Reason, Ruling
 from serving.router import assign
 from serving.shadow import is_sampled
 
@@ -65,7 +66,9 @@ def compared(better: int, worse: int, equal: int, same: bool = False) -> JsonObj
     differences = [1.0] * better + [-1.0] * worse + [0.0] * equal
     figures = {"n": len(differences), "exact": 0.5, "f1": 0.5, "rouge_l": 0.5, "bits_per_byte": 1.0, "characters": 12.0}
     pairs: list[Json] = [[f"unit-{n}", difference, same] for n, difference in enumerate(differences)]
-    return {"pairs": pairs, "champion": figures, "candidate": figures}
+    # Constant answers are right nowhere, the champion's sometimes.
+    decoys = {name: [-float(n % 4 == 0) for n in range(len(pairs))] for name in (COMMON, UNKNOWING, APPEAL)}
+    return {"pairs": pairs, "decoys": decoys, "champion": figures, "candidate": figures}
 
 
 def evaluation(**changes: object) -> JsonObject:

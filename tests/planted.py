@@ -22,8 +22,8 @@ from core.lifecycle import Stage
 from core.secret import Secret
 from core.types import Feedback, Interaction, Json, JsonObject, Model
 from monitoring import history
-from monitoring.conductor import Conductor
-from monitoring.gate import Ruling
+from monitoring.gates.conductor import Conductor
+from monitoring.gates.ruling import Ruling
 from serving import setup
 from serving.adapters import WEIGHTS, zero_adapter
 from serving.base import BUILT_IN, Base

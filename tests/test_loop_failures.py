@@ -18,7 +18,7 @@ from core import states
 from core.lifecycle import Stage
 from core.store import Store
 from core.types import Arm, Experiment, ExperimentKind, Finish, Interaction, JsonObject
-from monitoring.experiment import Harm
+from monitoring.experiments.findings import Harm
 
 QUARTER = 6 * 3600
 SETTINGS: JsonObject = {

@@ -27,8 +27,8 @@ from training_place import Place
 from core.clock import now
 from core.lifecycle import Stage
 from core.types import Json, JsonObject, Model, RunState, Version
-from monitoring.conductor import Conductor
-from monitoring.gate import Ruling
+from monitoring.gates.conductor import Conductor
+from monitoring.gates.ruling import Ruling
 from serving import setup
 from serving.adapters import zero_adapter
 from serving.artifacts import Artifact

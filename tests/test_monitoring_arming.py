@@ -17,9 +17,9 @@ from core.runs import Runs
 from core.schema import notices
 from core.store import Store
 from core.types import Json, Run, RunState
-from monitoring.arming import Arming
 from monitoring.notices import Outbox
 from monitoring.policy import TriggerPolicy
+from monitoring.triggers.arming import Arming
 
 POLICY = TriggerPolicy(min_rows=120, min_topics=3, cool_down=0)
 
@@ -112,6 +112,25 @@ async def test_changed_traffic_trains_only_with_a_breach_of_quality(place: Place
     await place.arming().tick()
     run = place.runs.open()
     assert run is not None and run.trigger == "changed"
+
+
+@pytest.mark.parametrize("stream", ["thumbs", "judge", "refusal", "tool_error"])
+async def test_answers_that_got_worse_train_without_more_ado(place: Place, stream: str) -> None:
+    place.yields(500)
+    place.alarms(stream)
+    await place.arming().tick()
+    run = place.runs.open()
+    assert run is not None and run.trigger == "worse"
+
+
+@pytest.mark.parametrize("stream", ["distance", "prompt", "prompt_length", "logprob", "length", "latency"])
+async def test_what_is_no_harm_by_itself_trains_nothing(place: Place, stream: str) -> None:
+    place.yields(500)
+    place.alarms(stream)
+    place.put("drift/refusal/v0", {"alarm": None, "breached": "only what subjects said is a bound of quality"})
+    await place.arming().tick()
+    assert place.runs.open() is None
+    assert place.says() == "traffic changed, answers no worse: nothing to train"
 
 
 async def test_alarms_about_another_version_are_not_heard(place: Place) -> None:

@@ -15,8 +15,8 @@ from core.settings import Settings
 from core.store import Store
 from core.types import ExperimentKind, ExperimentState, Feedback, Interaction, JsonObject, Role
 from monitoring import history
-from monitoring.conductor import Conductor
-from monitoring.gate import Reason, Ruling
+from monitoring.gates.conductor import Conductor
+from monitoring.gates.ruling import Reason, Ruling
 
 QUICK: JsonObject = {
     "shadow": {"share": 1.0},

@@ -7,15 +7,16 @@ import orjson
 import pytest
 from customers import BETTER, DUNNO, FINE, NEW, OLD, World, evaluation
 
+from core.decoys import APPEAL, COMMON, UNKNOWING
 from core.experiments import Experiments
 from core.lifecycle import Stage
 from core.settings import Settings
 from core.store import Store
 from core.types import ExperimentKind, Json, JsonObject
-from monitoring.evidence import Trial, plain, snapshot
-from monitoring.gate import Reason, Ruling
+from monitoring.gates.evidence import Trial, plain, snapshot
+from monitoring.gates.ruling import Reason, Ruling
+from monitoring.gates.witness import Witness
 from monitoring.terms import terms
-from monitoring.witness import Witness
 
 QUICK: JsonObject = {"shadow": {"share": 1.0}, "experiment": {"min_hours": 0.01, "first_subjects": 10}}
 
@@ -75,6 +76,17 @@ def test_it_holds_the_figures_and_the_verdict_of_every_gate(world: World) -> Non
     assert [at(ruling, "stage") for ruling in found["gates"]] == ["candidate", "shadow", "ab"]  # type: ignore[union-attr]
     controls = {at(reason, "control") for reason in at(found, "gates", 2, "reasons")}  # type: ignore[union-attr]
     assert controls >= {"thumbs", "split of subjects", "guardrail latency", "time at the final split"}
+
+
+def test_it_holds_the_controls_that_ran_and_what_became_of_the_judge(world: World) -> None:
+    found = frozen(world)
+    names = [COMMON, UNKNOWING, APPEAL]
+    for stage, place in (("offline", 0), ("shadow", 1)):
+        assert sorted(at(decoy, "name") for decoy in at(found, stage, "decoys")) == sorted(names)  # type: ignore[union-attr,type-var]
+        said = {at(reason, "control"): at(reason, "says") for reason in at(found, "gates", place, "reasons")}  # type: ignore[union-attr]
+        assert all(str(said[name]).startswith("stopped, as it has to be, by ") for name in names)
+    assert at(found, "shadow", "judge", "usable") is False
+    assert at(found, "shadow", "judge", "reason") == "no judge has been asked yet: references and people decide alone"
 
 
 def test_its_digest_is_that_of_its_canonical_json(world: World) -> None:

@@ -1,23 +1,24 @@
 """The gate: silence holds, harm rejects with its reason, what shows no change never wins, and a hold ends."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
-import orjson
 import pytest
 
 from core.clock import HOUR
+from core.decoys import APPEAL, COMMON, UNKNOWING
 from core.lifecycle import Mover, Stage, can_advance
-from core.types import Subject
-from monitoring import gate
-from monitoring.experiment import Exposure, Findings, examine
-from monitoring.gate import Decision, Offline, Reason, Ruling, Shadow
-from monitoring.pairs import Pair, Paired, compare
-from monitoring.policy import ExperimentPolicy, GatePolicy, Guardrail, Rollout, Scale
+from core.stats import Interval
+from monitoring.gates import gate
+from monitoring.gates.gate import Offline, Shadow
+from monitoring.gates.ruling import Decision, Reason, Ruling
+from monitoring.policy import GatePolicy, Rollout
+from monitoring.shadow.controls import Decoy, tried
+from monitoring.shadow.judge import Findings, Rate
+from monitoring.shadow.pairs import Pair, Paired, compare
 
 POLICY = GatePolicy()
 REVIEW = GatePolicy(rollout=Rollout.REVIEW)
-EXPERIMENT = ExperimentPolicy(guardrails=(Guardrail("latency", 0.25, Scale.RATIO),))
 NOW = 1_000 * HOUR
 FRESH, LATE = NOW - 30 * HOUR, NOW - 7 * 24 * HOUR
 LEAK = Reason("leak", Ruling.REJECT, "12 held-out rows are in the training data")
@@ -31,43 +32,18 @@ def paired(better: int, worse: int, equal: int, same: bool = False) -> Paired:
 GAIN, LOSS, TIE, KEPT = paired(40, 2, 40), paired(2, 40, 40), paired(10, 10, 100), paired(1, 1, 300)
 IDENTICAL = paired(0, 0, 200, same=True)
 NONE = compare([], 0.05)
-
-
-def subjects(
-    up: tuple[int, int], n: tuple[int, int], latency: tuple[float, float] = (1.0, 1.0), rated: bool = True
-) -> Findings:
-    """An experiment of n subjects an arm, of whom `up` are content, at two latencies."""
-    exposures = []
-    for arm in (0, 1):
-        for k in range(n[arm]):
-            outcomes = {"latency": latency[arm] * (1 + 0.1 * (k % 2))}
-            if rated:
-                outcomes["thumbs"] = float(k < up[arm])
-            exposures.append(Exposure(Subject(f"{arm}-{k}"), bool(arm), 0.5, outcomes))
-    return examine(exposures, 0.5, EXPERIMENT)
-
-
-WIN, LOSE, EQUAL = subjects((30, 80), (100, 100)), subjects((80, 30), (100, 100)), subjects((60, 60), (100, 100))
-SILENT, ONE, SLOW = (
-    subjects((0, 0), (100, 100), rated=False),
-    subjects((0, 1), (0, 1)),
-    subjects((30, 80), (100, 100), (1.0, 2.0)),
-)
-SHADOWED = Shadow(answered=200, failed=0, dropped=10, same=20, old_skills=KEPT)
+DECOYS = [Decoy(name, held_out=TIE, old_skills=LOSS) for name in (COMMON, UNKNOWING, APPEAL)]
+SHADOWED = Shadow(answered=200, failed=0, dropped=10, same=20, old_skills=KEPT, decoys=DECOYS)
 
 
 def offline(
     held_out: Paired | None, old: Paired | None = KEPT, since: int = FRESH, controls: Sequence[Reason] = ()
 ) -> Decision:
-    return gate.candidate(Offline(held_out, old, controls), since, POLICY, NOW)
+    return gate.candidate(Offline(held_out, old, controls, DECOYS), since, POLICY, NOW)
 
 
 def shadow(evidence: Shadow, since: int = FRESH, policy: GatePolicy = POLICY) -> Decision:
     return gate.shadow(evidence, since, policy, NOW)
-
-
-def ab(findings: Findings, since: int = FRESH, split_since: int | None = FRESH) -> Decision:
-    return gate.ab(findings, since, split_since, POLICY, NOW)
 
 
 @pytest.mark.parametrize(
@@ -92,14 +68,6 @@ def ab(findings: Findings, since: int = FRESH, split_since: int | None = FRESH) 
         (shadow(replace(SHADOWED, references=LOSS)), Ruling.REJECT, "references: worse by"),
         (shadow(replace(SHADOWED, preferences=LOSS)), Ruling.REJECT, "blind preferences: worse by"),
         (shadow(replace(SHADOWED, references=NONE)), Ruling.ADVANCE, "advance to ab"),
-        (ab(WIN), Ruling.ADVANCE, "thumbs: better by +0.500"),
-        (ab(LOSE), Ruling.REJECT, "rejected: thumbs: worse by -0.500"),
-        (ab(EQUAL), Ruling.HOLD, "thumbs: no difference shown: +0.000"),
-        (ab(SLOW), Ruling.REJECT, "rejected: guardrail latency: harmed by +1.000"),
-        (ab(subjects((15, 40), (49, 51))), Ruling.HOLD, "thumbs: Too few subjects with thumbs: 49 with the champion"),
-        (ab(WIN, split_since=NOW - HOUR), Ruling.HOLD, "time at the final split: 1 of 24 h"),
-        (ab(WIN, split_since=None), Ruling.HOLD, "time at the final split: 0 of 24 h"),
-        (ab(subjects((120, 160), (400, 200))), Ruling.HOLD, "not the stated split"),
     ],
 )  # fmt: skip
 def test_each_piece_of_evidence_has_its_ruling_and_its_reason(decision: Decision, ruling: Ruling, words: str) -> None:
@@ -113,14 +81,10 @@ def test_each_piece_of_evidence_has_its_ruling_and_its_reason(decision: Decision
         lambda since: offline(None, None, since),
         lambda since: shadow(Shadow(0, 0, 0, 0, None), since),
         lambda since: shadow(Shadow(0, 0, 0, 0, None), since, REVIEW),
-        lambda since: ab(examine([], 0.5, EXPERIMENT), since, since),
-        lambda since: ab(SILENT, since, since),
-        lambda since: ab(ONE, since, since),
         lambda since: offline(IDENTICAL, IDENTICAL, since),
         lambda since: shadow(replace(SHADOWED, same=200, old_skills=IDENTICAL), since),
-        lambda since: ab(EQUAL, since, since),
     ],
-    ids=["no evaluation", "no mirror", "no review", "no subject", "no feedback", "one user", *["identical"] * 3],
+    ids=["no evaluation", "no mirror", "no review", *["identical"] * 2],
 )
 def test_silence_and_sameness_hold_and_end_at_the_deadline(decide: Callable[[int], Decision]) -> None:
     assert decide(FRESH).ruling is Ruling.HOLD
@@ -130,48 +94,6 @@ def test_silence_and_sameness_hold_and_end_at_the_deadline(decide: Callable[[int
     assert (ended.ruling, ended.target) == (Ruling.REJECT, Stage.REJECTED)
     assert ended.says.startswith("rejected: inconclusive: ")
     assert ended.says.endswith("(held for 168 h)")
-
-
-def test_good_evidence_advances_even_at_the_deadline_and_harm_is_no_inconclusive_end() -> None:
-    assert ab(WIN, LATE, LATE).ruling is Ruling.ADVANCE
-    assert ab(LOSE, LATE, LATE).says.startswith("rejected: thumbs: worse")
-
-
-def test_harm_rejects_whatever_else_still_waits() -> None:
-    waiting = ab(subjects((0, 0), (40, 40), (1.0, 3.0), rated=False), split_since=None)
-    assert waiting.ruling is Ruling.REJECT
-    assert "guardrail latency" in waiting.says
-
-
-def test_a_guardrail_that_measured_nothing_is_not_good() -> None:
-    blind = examine(
-        [Exposure(Subject(str(k)), k % 2 == 1, 0.5, {"thumbs": float(k % 2)}) for k in range(200)], 0.5, EXPERIMENT
-    )
-    assert ab(blind).ruling is Ruling.HOLD
-    assert "guardrail latency: too few subjects: 0" in ab(blind).says
-
-
-def test_old_skills_may_stay_unmeasured_live_and_say_so_while_harm_to_them_still_rejects() -> None:
-    policy = ExperimentPolicy(guardrails=[g for g in ExperimentPolicy().guardrails if g.metric == "old_skills"])
-
-    def judged(kept: tuple[int, int], n: int) -> Decision:
-        exposures = [
-            Exposure(
-                Subject(f"{arm}-{k}"),
-                bool(arm),
-                0.5,
-                {"thumbs": float(k < (30, 80)[arm])} | ({"old_skills": float(k < kept[arm])} if k < n else {}),
-            )
-            for arm in (0, 1)
-            for k in range(100)
-        ]
-        return ab(examine(exposures, 0.5, policy))
-
-    unmeasured = judged((0, 0), 0)
-    assert unmeasured.ruling is Ruling.ADVANCE
-    assert "guardrail old_skills: not measured here, too few subjects: 0 with the champion" in unmeasured.says
-    assert judged((100, 100), 100).ruling is Ruling.ADVANCE
-    assert judged((100, 20), 100).ruling is Ruling.REJECT
 
 
 def test_references_that_became_less_likely_reject_beyond_the_margin_only() -> None:
@@ -196,21 +118,6 @@ def test_few_users_are_reviewed_and_the_evidence_says_that_no_ab_was_run() -> No
         assert shadow(replace(SHADOWED, preferences=preferences), policy=REVIEW).ruling is Ruling.HOLD
 
 
-def test_the_first_step_asks_for_exposure_and_safety_only() -> None:
-    assert gate.ramp(subjects((0, 0), (270, 29), rated=False), FRESH, POLICY, NOW).ruling is Ruling.HOLD
-    assert gate.ramp(EQUAL, FRESH, POLICY, NOW).ruling is Ruling.ADVANCE
-    assert gate.ramp(SLOW, FRESH, POLICY, NOW).ruling is Ruling.REJECT
-    assert gate.ramp(subjects((0, 0), (700, 300), rated=False), FRESH, POLICY, NOW).ruling is Ruling.HOLD
-
-
-def test_only_harm_to_quality_rolls_back() -> None:
-    assert gate.hold_back(LOSE).ruling is Ruling.REJECT
-    assert gate.hold_back(LOSE).says.startswith("rolled back: thumbs: worse by -0.500")
-    broken_split = subjects((350, 30), (400, 200))
-    for findings in (WIN, EQUAL, SILENT, ONE, SLOW, broken_split, examine([], 0.5, EXPERIMENT)):
-        assert gate.hold_back(findings).ruling is Ruling.HOLD
-
-
 @pytest.mark.parametrize(
     ("source", "decision"),
     [
@@ -218,9 +125,6 @@ def test_only_harm_to_quality_rolls_back() -> None:
         (Stage.CANDIDATE, offline(LOSS)),
         (Stage.SHADOW, shadow(SHADOWED)),
         (Stage.SHADOW, shadow(replace(SHADOWED, preferences=GAIN), policy=REVIEW)),
-        (Stage.AB, ab(WIN)),
-        (Stage.AB, ab(LOSE)),
-        (Stage.CHAMPION, gate.hold_back(LOSE)),
     ],
 )
 def test_monitoring_may_make_every_move_that_the_gate_asks_for_and_none_makes_a_champion(
@@ -230,7 +134,59 @@ def test_monitoring_may_make_every_move_that_the_gate_asks_for_and_none_makes_a_
     assert can_advance(source, decision.target, Mover.MONITORING)
 
 
-def test_findings_and_decisions_fit_into_an_evidence_snapshot() -> None:
-    snapshot = orjson.loads(orjson.dumps({"findings": asdict(SLOW), "decision": asdict(ab(SLOW))}))
-    assert snapshot["decision"]["ruling"] == "reject"
-    assert snapshot["findings"]["guardrails"][0]["harm"] == "shown"
+def test_what_nobody_tried_on_decoys_holds() -> None:
+    held = gate.candidate(Offline(GAIN, KEPT), FRESH, POLICY, NOW)
+    assert held.ruling is Ruling.HOLD and "nobody tried whether a constant answer passes" in held.says
+    assert shadow(replace(SHADOWED, decoys=())).ruling is Ruling.HOLD
+
+
+def test_a_decoy_that_would_pass_holds_whatever_the_candidate_shows() -> None:
+    loose = [*DECOYS[:1], Decoy(UNKNOWING, GAIN, KEPT), *DECOYS[2:]]
+    words = "null model (not knowing): it would pass too: what is measured cannot tell an answer from a constant one"
+    held = gate.candidate(Offline(GAIN, KEPT, (), loose), FRESH, POLICY, NOW)
+    assert (held.ruling, held.says) == (Ruling.HOLD, f"hold: {words}")
+    assert shadow(replace(SHADOWED, decoys=loose)).says == f"hold: {words}"
+    assert gate.candidate(Offline(LOSS, KEPT, (), loose), FRESH, POLICY, NOW).ruling is Ruling.REJECT
+
+
+def test_decoys_leave_the_reason_why_they_were_stopped_in_both_gates() -> None:
+    for decision in (offline(GAIN), shadow(SHADOWED)):
+        said = {reason.control: reason.says for reason in decision.reasons if reason.ruling is Ruling.ADVANCE}
+        assert set(said) >= {COMMON, UNKNOWING, APPEAL}
+        assert all(said[name].startswith("stopped, as it has to be, by ") for name in (COMMON, UNKNOWING, APPEAL))
+    assert "stopped, as it has to be, by old skills: worse by -0.463" in shadow(SHADOWED).says
+
+
+def heard(paired: Paired, rate: tuple[float, float, float], usable: bool = True) -> Findings:
+    controls = [tried(APPEAL, [-1.0] * 60, POLICY)]
+    found = Rate(rate[1], Interval(rate[0], rate[2]))
+    return Findings("m", usable, "as tried", paired=paired, length_controlled=found, controls=controls)
+
+
+@pytest.mark.parametrize(
+    ("found", "ruling", "words"),
+    [
+        (heard(LOSS, (0.1, 0.2, 0.3)), Ruling.REJECT, "judge: worse by -0.463"),
+        (heard(LOSS, (0.3, 0.45, 0.6)), Ruling.ADVANCE, "judge: shows no harm between answers of one length: -0.463"),
+        (heard(LOSS, (0.1, 0.2, 0.3), usable=False), Ruling.ADVANCE, "judge: has no say: as tried"),
+        (heard(GAIN, (0.7, 0.8, 0.9)), Ruling.ADVANCE, "judge: shows no harm: +0.463"),
+        (Findings(None, False, "there is none"), Ruling.ADVANCE, "judge: has no say: there is none"),
+    ],
+)
+def test_a_judge_is_one_more_harm_test(found: Findings, ruling: Ruling, words: str) -> None:
+    decision = shadow(replace(SHADOWED, judge=found))
+    assert decision.ruling is ruling
+    assert words in decision.says
+
+
+def test_a_judge_never_promotes_alone() -> None:
+    praised = heard(GAIN, (0.7, 0.8, 0.9))
+    for evidence in (replace(SHADOWED, old_skills=None), replace(SHADOWED, answered=12), replace(SHADOWED, same=200)):
+        assert shadow(replace(evidence, judge=praised)).ruling is Ruling.HOLD
+    assert shadow(replace(SHADOWED, judge=praised), policy=REVIEW).ruling is Ruling.HOLD
+
+
+def test_the_trials_of_a_judge_are_among_the_reasons() -> None:
+    decision = shadow(replace(SHADOWED, judge=heard(TIE, (0.4, 0.5, 0.6))))
+    said = {reason.control: reason.says for reason in decision.reasons}
+    assert said["judge against injection set"].startswith("the judge prefers 0 of 60 decoys to liked answers")

@@ -9,13 +9,14 @@ import pytest
 from customers import FINE, compared, evaluation
 from safetensors.numpy import save_file
 
+from core.decoys import APPEAL, COMMON, UNKNOWING
 from core.lifecycle import Stage
 from core.settings import Settings
 from core.types import JsonObject, Model, Version
-from monitoring import gate, offline
-from monitoring.gate import Decision, Reason, Ruling
+from monitoring.gates import gate, offline
+from monitoring.gates.ruling import Decision, Reason, Ruling
+from monitoring.gates.weights import Weights
 from monitoring.terms import terms
-from monitoring.weights import Weights
 from serving.adapters import CONFIG, WEIGHTS
 from serving.artifacts import Artifacts
 
@@ -41,6 +42,22 @@ def broken(name: str) -> JsonObject:
     return {**whole, "candidate": {**whole["candidate"], name: float("nan")}}
 
 
+def untried() -> dict[str, object]:
+    """Sets as runs left them that tried no decoys."""
+    sets = {"held_out": compared(40, 2, 40), "old_skills": compared(1, 1, 300)}
+    return {name: {key: value for key, value in whole.items() if key != "decoys"} for name, whole in sets.items()}
+
+
+def loose() -> dict[str, object]:
+    """Sets on which "I do not know." is as good as the candidate."""
+    held_out, old_skills = compared(40, 2, 40), compared(1, 1, 300)
+    better = [difference for _, difference, _ in held_out["pairs"]]  # type: ignore[union-attr,misc]
+    return {
+        "held_out": {**held_out, "decoys": {UNKNOWING: better}},
+        "old_skills": {**old_skills, "decoys": {UNKNOWING: [0.0] * 302}},
+    }
+
+
 @pytest.mark.parametrize(
     ("manifest", "ruling", "words"),
     [
@@ -49,6 +66,15 @@ def broken(name: str) -> JsonObject:
         ({"evaluation": None}, Ruling.HOLD, "evaluation: the run left none"),
         (evaluation(held_out={"pairs": [["u", "x"]]}), Ruling.HOLD, "evaluation: it cannot be read"),
         (evaluation(held_out={"pairs": [["u", 7.0, False]]}), Ruling.HOLD, "evaluation: it cannot be read"),
+        (
+            evaluation(held_out={**compared(40, 2, 40), "decoys": {"x": [1]}}),
+            Ruling.HOLD,
+            "evaluation: it cannot be read",
+        ),
+        (evaluation(held_out={**compared(3, 0, 0), "decoys": {"x": ["a"] * 3}}), Ruling.HOLD, "it cannot be read"),
+        (evaluation(held_out={**compared(3, 0, 0), "decoys": {"x": None}}), Ruling.HOLD, "it cannot be read"),
+        (evaluation(**untried()), Ruling.HOLD, "hold: null model: nobody tried whether a constant answer passes"),
+        (evaluation(**loose()), Ruling.HOLD, "null model (not knowing): it would pass too"),
         (evaluation(held_out=None), Ruling.HOLD, "held-out rows: 0 of 30 pairs"),
         (evaluation(old_skills=None), Ruling.HOLD, "name one in training.old_skills"),
         (evaluation(leaks=3), Ruling.REJECT, "rejected: leaks: 3 held-out rows were trained on"),
@@ -66,6 +92,14 @@ def test_each_fault_has_its_ruling_and_its_reason(manifest: JsonObject, ruling: 
     decision = screened(manifest)
     assert decision.ruling is ruling
     assert words in decision.says
+
+
+def test_each_decoy_is_compared_on_both_sets() -> None:
+    evidence = offline.read(model(evaluation()), Version("v0"), FINE, TERMS)
+    assert [decoy.name for decoy in evidence.decoys] == [COMMON, UNKNOWING, APPEAL]
+    for decoy in evidence.decoys:
+        assert decoy.held_out is not None and (decoy.held_out.units, decoy.held_out.worse) == (82, 21)
+        assert decoy.old_skills is not None and decoy.old_skills.units == 302
 
 
 def test_broken_weights_reject_whatever_the_figures_say() -> None:

@@ -8,7 +8,7 @@ import pytest
 from core.clock import HOUR
 from core.types import Version
 from monitoring.policy import TriggerPolicy
-from monitoring.trigger import (
+from monitoring.triggers.trigger import (
     Cause,
     Ended,
     Facts,

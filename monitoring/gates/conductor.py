@@ -16,13 +16,13 @@ from core.settings import Settings
 from core.store import Store
 from core.types import Experiment, ExperimentKind, Model
 from core.versions import MAX_REASON
-from monitoring import gate
-from monitoring.evidence import Trial
-from monitoring.gate import Decision, Reason, Ruling
-from monitoring.rulings import Rulings, Stay
+from monitoring.gates import contest, gate
+from monitoring.gates.evidence import Trial
+from monitoring.gates.ruling import Decision, Reason, Ruling
+from monitoring.gates.rulings import Rulings, Stay
+from monitoring.gates.weights import Check, Weights
+from monitoring.gates.witness import Witness
 from monitoring.terms import terms
-from monitoring.weights import Check, Weights
-from monitoring.witness import Witness
 
 ACTOR = "system:gate"
 LIVE = (Stage.SHADOW, Stage.AB, Stage.AWAITING_APPROVAL)
@@ -60,7 +60,7 @@ class Conductor:
         if experiment is None or plan is None:
             return
         findings = self._witness.looked(experiment)
-        decision = gate.hold_back(findings)
+        decision = contest.hold_back(findings)
         self._witness.note(experiment, findings, decision)
         self._rulings.put(champion, decision, Stay(experiment.created_at), self._clock())
         if decision.ruling is Ruling.REJECT:
@@ -113,7 +113,8 @@ class Conductor:
         trial, since = Trial(experiment, findings), self._witness.entered(model)
         decision, held_since = self._judge(trial, since)
         self._witness.note(experiment, findings, decision)
-        self._rule(model, decision, since, held_since=held_since)
+        counted = contest.held_from(since, self._split_since(experiment), self._terms.gate)
+        self._rule(model, decision, since, held_since, counted)
         if decision.target is None:
             yield from self._supersede(model, decision, held_since)
             return
@@ -139,8 +140,8 @@ class Conductor:
         """The ruling on an A/B, and since when nothing but evidence is missing."""
         policy, split_since = self._terms.gate, self._split_since(trial.experiment)
         if split_since is None:
-            return gate.ramp(trial.findings, since, policy, self._clock()), since
-        decision = gate.ab(trial.findings, since, split_since, policy, self._clock())
+            return contest.ramp(trial.findings, since, policy, self._clock()), since
+        decision = contest.ab(trial.findings, since, split_since, policy, self._clock())
         return decision, split_since + policy.min_time
 
     def _split_since(self, experiment: Experiment) -> int | None:
@@ -156,7 +157,7 @@ class Conductor:
         if experiment is None:
             return gate.shadow_guards(self._witness.mirrored(model), self._terms.gate)
         findings = self._witness.looked(experiment)
-        guards = gate.guards(findings)
+        guards = contest.guards(findings)
         watched = Decision(Ruling.HOLD, None, guards, "watched while a person decides")
         self._witness.note(experiment, findings, watched)
         return guards
@@ -186,9 +187,15 @@ class Conductor:
             self._move(model, Stage.REJECTED, says)
             yield f"{model.id}: {says}"
 
-    def _rule(self, model: Model, decision: Decision, since: int, held_since: int | None = None) -> None:
-        """Publish a ruling before it is carried out, so that it is known also if that is cut short."""
-        stay = Stay(since, since + self._terms.gate.max_hold, held_since if decision.target is None else None)
+    def _rule(
+        self, model: Model, decision: Decision, since: int, held_since: int | None = None, counted: int | None = None
+    ) -> None:
+        """Publish a ruling before it is carried out, so that it is known also if that is cut short.
+
+        `counted` is from when on a hold counts towards its deadline, where that is not `since`.
+        """
+        deadline = (since if counted is None else counted) + self._terms.gate.max_hold
+        stay = Stay(since, deadline, held_since if decision.target is None else None)
         self._rulings.put(model, decision, stay, self._clock())
 
     def _move(self, model: Model, target: Stage, says: str, trial: Trial | None = None) -> Model:

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from core import states
 from core.store import Store
 from core.types import Json, JsonObject, Model, Version
-from monitoring.evidence import plain
-from monitoring.gate import Decision
+from monitoring.gates.evidence import plain
+from monitoring.gates.ruling import Decision
 
 GATE = "gate/"
 KEPT = 12

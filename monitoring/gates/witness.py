@@ -3,21 +3,23 @@
 from collections.abc import Sequence
 
 from core import plan as plans
-from core import versions
+from core import reports, versions
 from core.clock import Clock
 from core.experiments import Experiments
 from core.lifecycle import Mover, Stage
 from core.store import Store
 from core.types import Experiment, ExperimentKind, JsonObject, Model, Plan
-from monitoring import evidence, history, offline
-from monitoring.evidence import Trial
-from monitoring.experiment import Findings
-from monitoring.gate import Decision, Offline, Reason, Ruling, Shadow
-from monitoring.mirrored import Mirror
-from monitoring.rulings import Rulings
+from monitoring import history
+from monitoring.experiments.findings import Findings
+from monitoring.experiments.trials import Past, Trials
+from monitoring.gates import evidence, offline
+from monitoring.gates.evidence import Trial
+from monitoring.gates.gate import Offline, Shadow
+from monitoring.gates.ruling import Decision, Reason, Ruling
+from monitoring.gates.rulings import Rulings
+from monitoring.gates.weights import Check
+from monitoring.shadow.mirrored import Mirror
 from monitoring.terms import Terms
-from monitoring.trials import Past, Trials
-from monitoring.weights import Check
 
 
 class Witness:
@@ -72,6 +74,8 @@ class Witness:
 
     def snapshot(self, model: Model, trial: Trial | None) -> JsonObject:
         """Everything that speaks for a version, to be frozen."""
+        with self._store.read() as conn:
+            learned = reports.confidence_map(conn, model.id)
         return evidence.snapshot(
             model,
             self._champion(),
@@ -81,6 +85,7 @@ class Witness:
             self._rulings.all(model.id),
             trial,
             self._clock(),
+            learned,
         )
 
     def _champion(self) -> Model:

@@ -10,9 +10,9 @@ from math import isfinite
 from typing import Any
 
 from core.types import Experiment, Json, JsonObject, Model
-from monitoring import offline
-from monitoring.experiment import Findings
-from monitoring.gate import Offline, Shadow
+from monitoring.experiments.findings import Findings
+from monitoring.gates import offline
+from monitoring.gates.gate import Offline, Shadow
 from monitoring.policy import Rollout
 from monitoring.terms import Terms
 
@@ -37,8 +37,12 @@ def snapshot(
     rulings: Sequence[JsonObject],
     trial: Trial | None,
     now: int,
+    confidence_map: Mapping[str, object] | None = None,
 ) -> JsonObject:
-    """Everything that speaks for a version on its arrival at approval; `rulings` are those of all gates."""
+    """Everything that speaks for a version on its arrival at approval; `rulings` are those of all gates.
+
+    `confidence_map` is what its confidence has proved to mean so far: it is promoted with the version.
+    """
     return {
         "at": now,
         "candidate": {**_identity(model), **_origin(model)},
@@ -49,6 +53,7 @@ def snapshot(
         "offline": {**plain(screened), "figures": plain(offline.figures(model.manifest))},
         "shadow": plain(mirrored),
         "experiment": _trial(trial),
+        "confidence_map": plain(confidence_map),
         "rollout": terms.gate.rollout,
         "note": NO_AB if terms.gate.rollout is Rollout.REVIEW and trial is None else None,
         "gates": [plain(ruled) for ruled in rulings],

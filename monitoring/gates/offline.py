@@ -4,11 +4,14 @@ Pure. Reads the manifest that the run left; whether the weights are whole is han
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import isfinite
 
 from core.types import Json, JsonObject, Model, Version
-from monitoring.gate import Offline, Reason, Ruling
-from monitoring.pairs import Pair, Paired, compare
+from monitoring.gates.gate import Offline
+from monitoring.gates.ruling import Reason, Ruling
+from monitoring.shadow.controls import Decoy
+from monitoring.shadow.pairs import Pair, Paired, compare
 from monitoring.terms import Terms
 
 SETS = ("held_out", "old_skills")
@@ -22,11 +25,12 @@ def read(model: Model, champion: Version, weights: Reason, terms: Terms) -> Offl
         return Offline(None, None, (weights, missing))
     try:
         held_out, old_skills = (_compared(evaluation.get(name), terms.gate.alpha) for name in SETS)
+        decoys = _decoys(evaluation, terms.gate.alpha)
     except (TypeError, ValueError) as error:
         odd = Reason("evaluation", Ruling.HOLD, f"it cannot be read ({error}); start another run")
         return Offline(None, None, (weights, odd))
     controls = (weights, *_controls(evaluation, terms), *_parent(model, champion))
-    return Offline(held_out, old_skills, controls)
+    return Offline(held_out, old_skills, controls, decoys)
 
 
 def _compared(comparison: Json, alpha: float) -> Paired | None:
@@ -37,6 +41,38 @@ def _compared(comparison: Json, alpha: float) -> Paired | None:
     if not isinstance(pairs, Sequence):
         raise ValueError("a comparison lacks its pairs")
     return compare([_pair(row) for row in pairs], alpha, once=True)
+
+
+def _decoys(evaluation: Mapping[str, Json], alpha: float) -> Sequence[Decoy]:
+    """What the run noted of decoys: by set and name their differences to the champion, pair by pair."""
+    tried = {name: _tried(evaluation.get(name), alpha) for name in SETS}
+    names = dict.fromkeys(name for found in tried.values() for name in found)
+    return [Decoy(name, tried["held_out"].get(name), tried["old_skills"].get(name)) for name in names]
+
+
+def _tried(comparison: Json, alpha: float) -> Mapping[str, Paired]:
+    noted = comparison.get("decoys") if isinstance(comparison, Mapping) else None
+    if not isinstance(comparison, Mapping) or not isinstance(noted, Mapping):
+        return {}
+    pairs = comparison["pairs"]
+    if not isinstance(pairs, Sequence):
+        raise ValueError("a comparison lacks its pairs")
+    return {name: compare(_planted(pairs, differences), alpha, once=True) for name, differences in noted.items()}
+
+
+def _planted(pairs: Sequence[Json], differences: Json) -> Sequence[Pair]:
+    if not isinstance(differences, Sequence):
+        raise ValueError("a decoy lacks its differences")
+    return [
+        replace(_pair(row), difference=_number(difference), same=False)
+        for row, difference in zip(pairs, differences, strict=True)
+    ]
+
+
+def _number(value: Json) -> float:
+    if isinstance(value, int | float):
+        return float(value)
+    raise ValueError(f"{value!r} is no number")
 
 
 def _pair(row: Json) -> Pair:

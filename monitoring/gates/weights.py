@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from core.errors import NotFound, SetupError
 from core.settings import Settings
 from core.types import Model
-from monitoring.gate import Reason, Ruling
+from monitoring.gates.ruling import Reason, Ruling
 from serving import setup
 from serving.adapters import WEIGHTS
 

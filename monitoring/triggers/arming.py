@@ -19,12 +19,12 @@ from core.schema import moves
 from core.states import State
 from core.store import Store
 from core.types import JsonObject, Model, Run, RunState, Version
-from monitoring import trigger
+from monitoring.drift.streams import champion_since
+from monitoring.drift.watchlist import DRIFT, THUMBS, WORSE
 from monitoring.notices import Kind, Outbox
 from monitoring.policy import TriggerPolicy
-from monitoring.streams import champion_since
-from monitoring.trigger import Dropped, Ended, Facts, Failed, Sign, Start, Step, Triggers, Waiting
-from monitoring.watches import DRIFT, THUMBS
+from monitoring.triggers import trigger
+from monitoring.triggers.trigger import Dropped, Ended, Facts, Failed, Sign, Start, Step, Triggers, Waiting
 
 WAITING = (Stage.CANDIDATE, Stage.SHADOW, Stage.AB, Stage.AWAITING_APPROVAL)
 REMEMBERED = 5
@@ -109,9 +109,9 @@ def _facts(conn: Connection, champion: Version, opened: Run | None, ended: Seque
         rows=_count(has, "rows"),
         topics=_count(has, "topics"),
         feedback=_count(has, "feedback"),
-        worse=[sign for stream, sign in _alarms(watched) if stream == THUMBS],
-        changed=[sign for stream, sign in _alarms(watched) if stream != THUMBS],
-        breached=next((str(body["breached"]) for body in watched.values() if body["breached"]), None),
+        worse=[sign for stream, sign in _alarms(watched) if stream in WORSE],
+        changed=[sign for stream, sign in _alarms(watched) if stream not in WORSE],
+        breached=next(_breaches(watched), None),
         training=opened.id if opened else None,
         candidate=_waiting(conn),
         ended=last,
@@ -124,7 +124,16 @@ def _alarms(watched: Mapping[str, JsonObject]) -> Iterator[tuple[str, Sign]]:
     for name, body in watched.items():
         if body["alarm"]:
             alarm: Mapping[str, str] = body["alarm"]  # type: ignore[assignment]
-            yield name.split("/")[1], Sign(**alarm)
+            yield _stream(name), Sign(**alarm)
+
+
+def _breaches(watched: Mapping[str, JsonObject]) -> Iterator[str]:
+    """What is below its bound of quality: there is one only on what subjects said themselves."""
+    return (str(body["breached"]) for name, body in watched.items() if body["breached"] and _stream(name) == THUMBS)
+
+
+def _stream(name: str) -> str:
+    return name.split("/")[1]
 
 
 def _waiting(conn: Connection) -> Waiting | None:

@@ -1,0 +1,1 @@
+"""The gates before each stage, and who takes candidates through them."""
