@@ -1,0 +1,1 @@
+"""`hone lab`: the real decisions against simulated traffic, so that one sees what a threshold means."""
