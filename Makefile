@@ -47,9 +47,10 @@ format: setup ## mend what a program can: layout, imports, generated parts of fi
 
 bench: setup ## speeds as ratios within one run
 	PYTHONPATH=tests $(BIN)/python tests/bench_gateway.py
+	PYTHONPATH=tests $(BIN)/python tests/bench_statistics.py
 
 soak: setup ## the long versions of the tests
-	$(BIN)/pytest --soak -s tests/test_endurance.py tests/test_demo_real.py $(ARGS)
+	$(BIN)/pytest --soak -s tests/test_endurance.py tests/test_lab_promises.py tests/test_demo_real.py $(ARGS)
 
 servers: ## programs that the suite starts: PostgreSQL, promtool
 	@deploy/servers.sh

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -27,15 +28,18 @@ from agent.experiments_api import ExperimentRoutes
 from agent.feedback import FeedbackRoutes
 from agent.health import HealthRoutes
 from agent.interactions import InteractionRoutes
+from agent.invitation import Invitations
 from agent.keys_api import KeyRoutes
 from agent.operations import OperationRoutes
 from agent.overview import Overview
 from agent.parts import Parts
 from agent.pins import Pins
 from agent.reception import Reception
+from agent.reports_api import ReportRoutes
 from agent.review_api import ReviewRoutes
 from agent.roles import POLICY, Policy, enforce
 from agent.runs_api import RunRoutes
+from agent.singles import Singles
 from agent.subjects_api import SubjectRoutes
 from agent.visit import visit_of
 from core.experiments import Experiments
@@ -118,9 +122,11 @@ async def _handed_in(parts: Parts) -> None:
 
 
 def _hot_path(parts: Parts) -> list[BaseRoute]:
-    pins = Pins(parts.ledger, parts.secret) if parts.settings.experiment.conversations == "pin" else None
-    reception = Reception(parts.plans, parts.registry, parts.secret, parts.settings.digest(), parts.clock, pins)
-    deadline = parts.settings.gateway.deadline
+    settings, feedback = parts.settings, parts.settings.feedback
+    pins = Pins(parts.ledger, parts.secret) if settings.experiment.conversations == "pin" else None
+    invitations = Invitations(settings.experiment.metric, feedback.ask, feedback.ask_more)
+    reception = Reception(parts.plans, parts.registry, parts.secret, settings.digest(), parts.clock, invitations, pins)
+    deadline = settings.gateway.deadline
     exchange = Exchange(
         parts.engine, parts.ledger, parts.readiness, parts.metrics, parts.fallback, parts.bell, parts.mirror, deadline
     )
@@ -147,14 +153,16 @@ def _loop_routers(parts: Parts) -> list[APIRouter]:
     settings, store, clock, registry = parts.settings, parts.store, parts.clock, parts.registry
     runs, experiments = Runs(store, clock), Experiments(store, clock)
     overview = Overview(store, runs, experiments)
+    singles = Singles(store, settings.experiment.metric, settings.calibration.confidence, clock, random.random)
     blind = ReviewRoutes(
-        store, parts.ledger, registry, parts.secret, settings.feedback, parts.metrics, parts.bell, clock
+        store, parts.ledger, registry, parts.secret, settings.feedback, parts.metrics, parts.bell, singles, clock
     )
     return [
         OperationRoutes(store, registry, parts.writer, parts.readiness, overview, clock).router(),
         RunRoutes(runs, settings.training).router(),
         ExperimentRoutes(experiments, parts.plans).router(),
         CheckRoutes(store, clock).router(),
+        ReportRoutes(store).router(),
         ApprovalRoutes(store, registry, parts.plans, settings.approval).router(),
         blind.router(),
     ]

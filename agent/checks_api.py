@@ -17,6 +17,7 @@ class CheckKind(StrEnum):
 
     DRIFT = "drift"
     CALIBRATION = "calibration"
+    EXPLANATION = "explanation"
 
 
 @dataclass(frozen=True, slots=True)

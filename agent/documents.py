@@ -184,12 +184,24 @@ class Lineage(Document):
     run: str | None
 
 
+class ScoreDocument(Document):
+    """One number about an answer, by the version that `source` asked."""
+
+    name: str
+    value: float
+    source: str
+    version: str
+    created_at: int
+
+
 class InteractionDetails(InteractionDocument):
     """One interaction with everything that hangs on it."""
 
     feedback: list[FeedbackDocument] = []
     shadow: list[InteractionDocument] = []
     """What other versions answered to the same messages, unseen by the client."""
+    scores: list[ScoreDocument] = []
+    """What monitoring measured of it, oldest first."""
     lineage: Lineage = Lineage(model=None, run=None)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from agent.documents import ModelDocument
 from agent.loop_documents import ApprovalDocument, ModelDetails
-from core import approval, audit, states
+from core import approval, audit, reports, states
 from core.lifecycle import Stage
 from core.types import JsonObject, Model
 
@@ -33,6 +33,7 @@ def details(conn: Connection, model: Model) -> ModelDetails:
         evidence_at=evidence and evidence.at,
         evidence_void=evidence and evidence.void,
         approval=_approval(conn, model),
+        confidence_map=reports.confidence_map(conn, model.id),
     )
 
 

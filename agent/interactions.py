@@ -13,6 +13,7 @@ from agent.documents import (
     InteractionList,
     Lineage,
     ModelDocument,
+    ScoreDocument,
     response_id,
 )
 from agent.routes import LARGEST_PAGE, errors
@@ -90,7 +91,7 @@ class InteractionRoutes:
         return InteractionList(data=[InteractionDocument.of(item) for item in page.items], next=page.next)
 
     def show(self, interaction_id: str) -> InteractionDetails:
-        """One interaction with its feedback, its shadow answers and where it comes from."""
+        """One interaction with its feedback, its shadow answers, its scores and where it comes from."""
         found = self.ledger.interaction(bare(interaction_id))
         if found is None:
             raise NotFound(f"There is no interaction {interaction_id[:64]!r}.", param="interaction_id")
@@ -101,6 +102,7 @@ class InteractionRoutes:
             update={
                 "feedback": [FeedbackDocument.of(item, response_id(found), self.settings.names) for item in told],
                 "shadow": [InteractionDocument.of(item) for item in shadow],
+                "scores": [ScoreDocument.model_validate(score) for score in self.ledger.scores(found.id)],
                 "lineage": self._lineage(found),
             }
         )

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from agent.documents import Document, ModelDocument
 from agent.messages import Wire
+from core.reports import ReportKind
 from core.types import ExperimentKind, ExperimentState, RunState, Verdict
 from core.versions import MAX_REASON
 
@@ -93,12 +94,18 @@ class ExperimentList(Document):
 
 
 class ArmDocument(Document):
-    """One side of a comparison: its subjects, those with an outcome, and their mean."""
+    """One side of a comparison: its subjects, those who rated, their mean on the deciding metric, and what it is of.
+
+    `up` and `down` are mean shares of all answers, rated or not; `rate` is the share of subjects who rated.
+    """
 
     version: str
     subjects: int | None = None
     measured: int | None = None
     mean: float | None = None
+    up: float | None = None
+    down: float | None = None
+    rate: float | None = None
 
 
 class ArmsDocument(Document):
@@ -122,6 +129,8 @@ class LookDocument(Document):
 class ExperimentDetails(ExperimentDocument):
     """An experiment with what its newest look says: challenger minus champion on the deciding metric."""
 
+    rule: str | None = None
+    """anytime, or group_sequential with a planned number of looks."""
     metric: str | None = None
     arms: ArmsDocument
     estimate: float | None = None
@@ -131,6 +140,8 @@ class ExperimentDetails(ExperimentDocument):
     """What is missing to decide it."""
     split: Mapping[str, Any] | None = None
     """Whether subjects fell into the arms as the split says."""
+    rating: Mapping[str, Any] | None = None
+    """Whether the subjects of both arms rate equally often."""
     looks: list[LookDocument] = []
     """The last ones, newest first."""
 
@@ -152,6 +163,20 @@ class CheckDocument(Document):
 
 class CheckList(Document):
     data: list[CheckDocument]
+    next: str | None = None
+
+
+class ReportDocument(Document):
+    """What was last found out about a version; the body says what its figures mean."""
+
+    kind: ReportKind
+    version: str
+    at: int
+    body: Mapping[str, Any]
+
+
+class ReportList(Document):
+    data: list[ReportDocument]
     next: str | None = None
 
 
@@ -184,6 +209,8 @@ class ModelDetails(ModelDocument):
     evidence_at: int | None = None
     evidence_void: str | None = None
     approval: ApprovalDocument | None = None
+    confidence_map: Mapping[str, Any] | None = None
+    """What its raw confidence has proved to mean; null while there are too few ratings to tell."""
 
 
 class ModelDetailsList(Document):

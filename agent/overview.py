@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from agent import dossier, experiments_api, runs_api
 from agent.loop_documents import CheckDocument, ExperimentDetails, RunDocument
 from agent.status_documents import ArmedDocument, CandidateDocument, HoldbackDocument, LoopDocument, NextRunDocument
-from core import approval, checks, states, versions
+from core import approval, checks, reports, states, versions
 from core.experiments import Experiments
 from core.lifecycle import Stage
 from core.runs import Runs
@@ -36,7 +36,8 @@ class Overview:
         running = self.experiments.running()
         with self.store.read() as conn:
             triggers = states.read(conn, states.TRIGGERS)
-            candidate, looked = _candidate(conn), checks.latest(conn)
+            candidate, looked, condition = _candidate(conn), checks.latest(conn), reports.condition(conn)
+        champion = plan.champion if plan else None
         return LoopDocument(
             candidate=candidate,
             run=self._run(),
@@ -44,7 +45,9 @@ class Overview:
             next_run=_next_run(triggers),
             experiment=self._trial(running),
             holdback=_holdback(plan, running),
-            checks=[CheckDocument.model_validate(check) for check in looked],
+            # What was found of a version before it is history.
+            checks=[CheckDocument.model_validate(check) for check in looked if check.version in (None, champion)],
+            condition=condition,
         )
 
     def _run(self) -> RunDocument | None:

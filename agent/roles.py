@@ -46,6 +46,8 @@ POLICY: Policy = {
     ("POST", "/api/experiments/{experiment_id}/stop"): Role.OPS,
     ("GET", "/api/checks"): Role.OPS,
     ("POST", "/api/checks/acknowledge"): Role.OPS,
+    ("GET", "/api/reports"): Role.OPS,
+    ("GET", "/api/reports/{kind}/{version}"): Role.OPS,
     ("DELETE", "/api/subjects/{subject}"): Role.OPS,
     ("GET", "/api/keys"): Role.OPS,
     ("POST", "/api/keys"): Role.OPS,

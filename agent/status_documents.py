@@ -102,6 +102,8 @@ class LoopDocument(Document):
     holdback: HoldbackDocument | None = None
     checks: list[CheckDocument] = []
     """The newest of each stream."""
+    condition: Mapping[str, Any] | None = None
+    """Whether the traffic changed, and whether the answers got worse; null before the first look."""
 
 
 class StatusDocument(LoopDocument):

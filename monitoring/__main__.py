@@ -9,23 +9,15 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
-
-import numpy as np
 
 from core import config, log, migrate
 from core.config import Settings
 from core.errors import HoneError, SetupError
 from core.secret import Secret
 from core.store import Store
-from monitoring.arming import Arming
-from monitoring.conductor import Conductor
-from monitoring.likelihoods import Likelihoods
-from monitoring.notices import Notices, Outbox
-from monitoring.policy import Policies, policies
-from monitoring.schedule import Job, Schedule
-from monitoring.scores import Scores
-from monitoring.watches import Watches, all_streams
+from monitoring.jobs import jobs
+from monitoring.policy import policies
+from monitoring.schedule import Schedule
 from serving.client import EngineClient
 from serving.scoring import Scorer
 
@@ -48,26 +40,6 @@ async def conduct(settings: Settings) -> None:
             await schedule.run()
     finally:
         store.close()
-
-
-def jobs(settings: Settings, rules: Policies, store: Store, scorer: Scorer) -> Sequence[Job]:
-    """What a leader does, made anew for each; all of it writes through the store of its lease."""
-    outbox, every = Outbox(settings.notify), settings.monitoring.tick
-    conductor = Conductor(store, settings)
-    ticks = {
-        "scores": Scores(store, scorer, settings.monitoring).tick,
-        "watches": Watches(store, all_streams(rules, np.random.default_rng()), outbox).tick,
-        "triggers": Arming(store, rules.trigger, settings.training.method, outbox).tick,
-        "likelihoods": Likelihoods(store, scorer, settings).tick,
-        "candidates": lambda: _take_steps(conductor),
-        "notices": Notices(store, settings.notify).tick,
-    }
-    return [Job(name, every, tick) for name, tick in ticks.items()]
-
-
-async def _take_steps(conductor: Conductor) -> None:
-    for step in await asyncio.to_thread(conductor.tick):
-        logging.getLogger(PROCESS).info("%s", step)
 
 
 def main() -> int:

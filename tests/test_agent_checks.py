@@ -1,12 +1,12 @@
 """/api/checks: looks at streams by kind and page, and the newest of each in the status."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
-from fixtures_gateway import CHAMPION, Gateway, gateway
+from fixtures_gateway import CHALLENGER, CHAMPION, Gateway, gateway
 from fixtures_loop import ask
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 
 from core import audit, states
 from core.ids import new_id
@@ -57,7 +57,7 @@ def test_checks_are_listed_by_kind(hone: Gateway) -> None:
 def test_a_kind_that_does_not_exist_is_refused_with_those_that_do(hone: Gateway) -> None:
     error = ask(hone, "GET", "/api/checks?kind=weather").json()["error"]
     assert (error["param"], error["code"]) == ("kind", "invalid_value")
-    assert "'drift' or 'calibration'" in error["message"]
+    assert "'drift', 'calibration' or 'explanation'" in error["message"]
 
 
 def test_the_status_has_the_newest_check_of_each_stream(hone: Gateway) -> None:
@@ -67,6 +67,16 @@ def test_the_status_has_the_newest_check_of_each_stream(hone: Gateway) -> None:
         ("drift", "length", "ok"),
         ("calibration", "thumbs", "ok"),
     ]
+
+
+def test_the_status_leaves_out_what_was_found_of_a_former_champion(hone: Gateway) -> None:
+    of_another = replace(check("drift", "pace", Verdict.ALARM, 6), version=CHALLENGER)
+    with hone.parts.store.write() as conn:
+        conn.execute(insert(table).values(**asdict(of_another)))
+    assert "pace" not in {c["stream"] for c in ask(hone, "GET", "/api/status").json()["checks"]}
+    assert ask(hone, "GET", "/api/checks?limit=1").json()["data"][0]["stream"] == "pace"
+    with hone.parts.store.write() as conn:
+        conn.execute(delete(table).where(table.c.id == of_another.id))
 
 
 def test_checks_are_for_operators(hone: Gateway) -> None:

@@ -166,7 +166,7 @@ def test_an_experiment_is_listed_shown_and_stopped(running: Gateway) -> None:
 def test_checks_are_listed_by_kind(running: Gateway) -> None:
     assert read(running, "checks", "list", "--kind", "drift") == {"data": [], "next": None}
     wrong = hone("checks", "list", "--kind", "weather", **environ(running))
-    assert (wrong.returncode, "'drift' or 'calibration'" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "'drift', 'calibration' or 'explanation'" in wrong.stderr) == (2, True)
 
 
 def test_status_tells_the_loop_in_sentences(running: Gateway) -> None:

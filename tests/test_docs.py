@@ -10,7 +10,20 @@ import pytest
 
 DOCUMENTS = [*sorted(house.ROOT.glob("*.md")), *sorted(house.ROOT.glob("docs/*.md")), house.ROOT / "deploy/README.md"]
 
-GROUPS = {"keys", "models", "interactions", "audit", "db", "runs", "experiments", "checks", "promote", "subjects"}
+GROUPS = {
+    "keys",
+    "models",
+    "interactions",
+    "audit",
+    "db",
+    "runs",
+    "experiments",
+    "checks",
+    "promote",
+    "subjects",
+    "reports",
+    "lab",
+}
 
 
 def hone_commands() -> set[tuple[str, ...]]:

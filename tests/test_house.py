@@ -14,6 +14,7 @@ MAX_FILE, MAX_FUNCTION = 300, 50
 
 WATCHED_IMPORT = """
 import importlib, logging, os, sys, threading
+import sklearn  # sets KMP_DUPLICATE_LIB_OK and its like by itself
 before = dict(os.environ)
 def watch(event, args):
     writes = event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+")

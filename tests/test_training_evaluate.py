@@ -13,6 +13,7 @@ from peft import PeftModel, get_peft_model
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from core.decoys import APPEAL, COMMON, UNKNOWING
 from training import evaluate, lora, recipes, rendering
 from training.answers import Answer, Question, answer_all
 from training.progress import Progress, Stage
@@ -120,6 +121,14 @@ def test_a_right_answer_counts_for_the_side_that_gave_it(paper: evaluate.Paper) 
     assert found is not None
     assert [pair[1:] for pair in found["pairs"]] == [[1.0, False], [-1.0, False], [0.0, True]]  # type: ignore[index,union-attr]
     assert found["candidate"]["exact"] == found["champion"]["exact"] == pytest.approx(2 / 3)  # type: ignore[index,call-overload]
+
+
+def test_decoys_are_right_where_a_constant_answer_is(paper: evaluate.Paper) -> None:
+    asked = [*paper.asked, replace(paper.asked[0], reference="i do not know"), replace(paper.asked[0], reference="no")]
+    champion = [*paper.champion, evaluate.Said("no", 2, 1.0), evaluate.Said("no", 2, 1.0)]
+    found = evaluate._decoys(evaluate.Paper(asked, champion, champion))
+    # The champion is right on the second, the third and the last question; "no" is what it says most.
+    assert found == {COMMON: [0, -1, -1, 0, 0], UNKNOWING: [0, -1, -1, 1, -1], APPEAL: [0, -1, -1, 0, -1]}
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def _options() -> None:
 
 @app.command("list")
 def list_(
-    kind: Annotated[str | None, typer.Option("--kind", help="Only drift, or only calibration.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="Only drift, calibration, or explanation.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:

@@ -8,7 +8,7 @@ from core.types import Json, JsonObject
 
 TOLD = frozenset(
     {"champion", "previous", "challenger", "shadow", "stage", "candidate", "run", "triggers", "next_run", "experiment",
-     "holdback", "checks"}
+     "holdback", "checks", "condition"}
 )  # fmt: skip
 """What the sentences say, so that it need not be listed once more."""
 
@@ -22,6 +22,7 @@ def sentences(status: JsonObject) -> Iterator[str]:
     if isinstance(run, dict):
         yield f"{sentence(run)}."
     yield from _next_run(status.get("next_run"))
+    yield from _condition(status.get("condition"))
     yield from _checks(status.get("checks"))
 
 
@@ -69,6 +70,19 @@ def _estimate(experiment: JsonObject) -> str:
 def _next_run(told: Json) -> Iterator[str]:
     if isinstance(told, dict) and told.get("says"):
         yield f"Next run: {str(told['says']).rstrip('.')}."
+
+
+def _condition(told: Json) -> Iterator[str]:
+    """The two states apart: whether people ask other things, and whether the answers got worse."""
+    if not isinstance(told, dict):
+        return
+    for name in ("traffic", "answers"):
+        state = told.get(name)
+        if isinstance(state, dict):
+            says = f": {state['says']}" if state.get("says") else ""
+            yield f"{name.capitalize()} {state['state']}{says}".rstrip(".") + "."
+    if told.get("action") not in (None, "none"):
+        yield f"To do: {told['action']}: {told.get('reason') or 'see hone checks list'}".rstrip(".") + "."
 
 
 def _checks(checks: Json) -> Iterator[str]:
