@@ -18,6 +18,8 @@ from monitoring.policy import CalibrationPolicy
 
 _BETS = tuple(product((-0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8), (False, True)))
 """Each account bets a fixed share on the residual, either at all confidences alike or against the extreme ones."""
+_STAKES = tuple(log(2 / 3 if extreme else 4 / 3) for _, extreme in _BETS)
+"""The log of what each account starts with, 1 on average: a shift of all confidences is the commoner fault."""
 _LARGEST = 690.0
 """Above it the exponential is no number any more."""
 
@@ -83,8 +85,13 @@ def _tested(watch: CalibrationWatch, gains: Sequence[float], policy: Calibration
     restarted = tuple([max(s, 0.0) + g for s, g in zip(watch.restarted, gains, strict=True)])
     runs = tuple([run + 1 if s > 0 else 1 for run, s in zip(watch.runs, watch.restarted, strict=True)])
     rated = watch.rated + 1
-    fired = rated >= policy.min_labels and log_mean_exp(restarted) >= log(policy.run_length)
+    fired = rated >= policy.min_labels and _mixed(restarted) >= log(policy.run_length)
     return CalibrationWatch(plain, restarted, runs, rated, rated if fired else None)
+
+
+def _mixed(wealth: Sequence[float]) -> float:
+    """The log of the mean over the accounts, each by its stake."""
+    return log_mean_exp([stake + each for stake, each in zip(_STAKES, wealth, strict=True)])
 
 
 def run(confidence: ArrayLike, liked: ArrayLike, policy: CalibrationPolicy) -> NDArray[np.int64]:
@@ -94,11 +101,11 @@ def run(confidence: ArrayLike, liked: ArrayLike, policy: CalibrationPolicy) -> N
     """
     f, y = pairs(confidence, liked)
     total = np.full(f.shape, -np.inf)
-    for gains in _all_gains(f, y):
+    for stake, gains in zip(_STAKES, _all_gains(f, y), strict=True):
         wealth = np.cumsum(gains, axis=-1)
         before = np.concatenate([np.zeros_like(wealth[..., :1]), wealth[..., :-1]], axis=-1)
         # What is restarted whenever it is below 1 is the wealth over its own least value so far.
-        total = np.logaddexp(total, wealth - np.minimum.accumulate(before, axis=-1))
+        total = np.logaddexp(total, stake + wealth - np.minimum.accumulate(before, axis=-1))
     fired = total - log(len(_BETS)) >= log(policy.run_length)
     fired[..., : policy.min_labels - 1] = False
     return np.where(fired.any(axis=-1), fired.argmax(axis=-1) + 1, -1)
@@ -108,8 +115,8 @@ def evidence(confidence: ArrayLike, liked: ArrayLike) -> Array:
     """The log e-value against calibration after each rating, on the last axis. Raises ValueError as `pairs`."""
     f, y = pairs(confidence, liked)
     total = np.full(f.shape, -np.inf)
-    for gains in _all_gains(f, y):
-        total = np.logaddexp(total, np.cumsum(gains, axis=-1))
+    for stake, gains in zip(_STAKES, _all_gains(f, y), strict=True):
+        total = np.logaddexp(total, stake + np.cumsum(gains, axis=-1))
     return total - log(len(_BETS))
 
 
@@ -143,8 +150,8 @@ def finding(watch: CalibrationWatch, policy: CalibrationPolicy) -> CalibrationFi
         verdict, says = Verdict.OK, f"confidence agrees with {watch.rated} ratings"
     else:
         verdict, says = Verdict.ALARM, f"confidence is off: shown after {watch.alarm} ratings; recalibrate"
-    evidence, limit = e_value(log_mean_exp(watch.plain)), log(policy.run_length)
-    return CalibrationFinding(verdict, log_mean_exp(watch.restarted), limit, evidence, watch.rated, says)
+    evidence, limit = e_value(_mixed(watch.plain)), log(policy.run_length)
+    return CalibrationFinding(verdict, _mixed(watch.restarted), limit, evidence, watch.rated, says)
 
 
 def to_json(watch: CalibrationWatch) -> JsonObject:
