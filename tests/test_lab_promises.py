@@ -21,7 +21,7 @@ def test_no_promise_is_broken(soak: bool, name: str) -> None:
     found = subprocess.run(command, env=environment(), capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     figures = json.loads(found.stdout)["figures"]
-    judged = [figure for figure in figures if figure["judged"] and not figure["rule_of_thumb"]]
-    print(name, [(figure["group"], figure["name"], figure["value"], figure["judged"]) for figure in judged])
+    judged = [figure for figure in figures if figure["verdict"] and not figure["rule_of_thumb"]]
+    print(name, [(figure["group"], figure["name"], figure["value"], figure["verdict"]) for figure in judged])
     assert judged
-    assert [figure for figure in judged if figure["judged"] == "broken"] == []
+    assert [figure for figure in judged if figure["verdict"] == "broken"] == []
