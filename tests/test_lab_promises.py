@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from fixtures_command import HONE, environment
 
-RUNS = {"aa": 10_000, "drift": 5_000, "calibration": 10_000, "bias": 2_000, "judge": 2_000, "power": 3_000}
+RUNS = {"aa": 10_000, "drift": 5_000, "calibration": 10_000, "bias": 2_000, "judge": 2_000}
 
 
 @pytest.mark.timeout(1200)
